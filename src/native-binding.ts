@@ -1,0 +1,215 @@
+/**
+ * The contract between TypeScript and the native addon (`native/addon/`). Types only.
+ * Everything that crosses here has been validated by `src/config/`: the addon asserts, it does not explain.
+ */
+
+/** Layout version of counters and configuration; the addon and this file must agree (checked at load). */
+export const NATIVE_ABI_VERSION = 1;
+
+export interface NativeInterfaceConfig {
+  readonly name: string;
+  /** Only for replay, where no kernel interface is asked. */
+  readonly mac?: string;
+  readonly mtu?: number;
+  /** Only for replay: kernel addresses, as "a.b.c.d/len". They make connected routes. */
+  readonly addresses?: readonly string[];
+}
+
+export interface NativeServerConfig {
+  readonly address: string;
+  readonly port: number;
+  readonly weight: number;
+}
+
+export interface NativeServiceConfig {
+  readonly name: string;
+  readonly address: string;
+  readonly port: number;
+  readonly protocol: 'tcp' | 'udp';
+  readonly scheduler: 'rr' | 'wrr';
+  readonly servers: readonly NativeServerConfig[];
+}
+
+export interface NativeRouteConfig {
+  readonly prefix: string;
+  /** Gateway; absent for an on-link prefix. */
+  readonly via?: string;
+  readonly interface: string;
+}
+
+export interface NativeNeighbourConfig {
+  readonly address: string;
+  readonly mac: string;
+  readonly interface: string;
+}
+
+/** What can change while traffic runs. */
+export interface NativeTables {
+  readonly services: readonly NativeServiceConfig[];
+  readonly localAddresses: readonly string[];
+  readonly routes: readonly NativeRouteConfig[];
+  readonly neighbours: readonly NativeNeighbourConfig[];
+  readonly timeouts: NativeTimeouts;
+}
+
+/** Seconds per state; see docs/reference/config.md. */
+export interface NativeTimeouts {
+  readonly tcp: {
+    readonly none: number;
+    readonly established: number;
+    readonly synSent: number;
+    readonly synRecv: number;
+    readonly finWait: number;
+    readonly timeWait: number;
+    readonly close: number;
+    readonly closeWait: number;
+    readonly lastAck: number;
+    readonly listen: number;
+    readonly synAck: number;
+  };
+  readonly udp: { readonly oneWay: number; readonly normal: number };
+}
+
+/** What is fixed for the life of a dataplane. */
+export interface NativeOptions {
+  readonly workers: number;
+  /** CPU per worker; -1 leaves the thread unpinned. */
+  readonly cpus: readonly number[];
+  readonly interfaces: readonly NativeInterfaceConfig[];
+  readonly attachMode: 'auto' | 'native' | 'skb';
+  readonly zeroCopy: 'auto' | 'off' | 'required';
+  readonly polling: 'adaptive' | 'busy' | 'interrupt';
+  /** 0 switches busy polling off; else the budget in packets of SO_BUSY_POLL_BUDGET. */
+  readonly busyPollBudget: number;
+  readonly framesPerWorker: number;
+  /** 0: chosen from the largest MTU. */
+  readonly frameSize: 0 | 2048 | 4096;
+  readonly ringSize: number;
+  readonly hugePages: boolean;
+  readonly maxSessionsPerWorker: number;
+  readonly localPortRange: readonly [number, number];
+  /** Decimal 64-bit seed of hashes and random starts; "0" takes one from the kernel. */
+  readonly seed: string;
+}
+
+export interface NativeCounterInfo {
+  readonly name: string;
+  readonly kind: 'counter' | 'drop';
+  /** Unit of a counter, stage of a drop. */
+  readonly unit: string;
+  readonly help: string;
+}
+
+/** Per-server statistics slots, in this order, 8 u64 per slot per worker. */
+export const SERVER_STATS_FIELDS = ['connections', 'inPackets', 'inBytes', 'outPackets', 'outBytes', 'active', 'inactive', 'reserved'] as const;
+
+export interface NativeSlotMap {
+  /** Slot of each service and of each of its servers, in the order in which they were applied. Removed ones that still have sessions stay listed. */
+  readonly services: readonly {
+    readonly name: string;
+    readonly slot: number;
+    readonly servers: readonly { readonly address: string; readonly port: number; readonly slot: number; readonly removed: boolean }[];
+  }[];
+}
+
+export interface NativeApplyResult extends NativeSlotMap {
+  readonly generation: number;
+}
+
+/** One interface as XDP sees it. */
+export interface NativeInterfaceStatus {
+  readonly name: string;
+  readonly index: number;
+  readonly attachMode: 'native' | 'skb';
+  readonly zeroCopy: boolean;
+  readonly queues: number;
+  readonly mtu: number;
+  readonly mac: string;
+  /** From the XDP program, all queues; bigint. Per-reason counts of packets that the kernel could not deliver to a worker. */
+  readonly xdp: {
+    readonly received: bigint;
+    readonly toWorkers: bigint;
+    readonly toKernel: bigint;
+    readonly rxRingFull: bigint;
+    readonly fillRingEmpty: bigint;
+    readonly rxInvalid: bigint;
+    readonly txInvalid: bigint;
+  };
+}
+
+export interface NativeDataplane {
+  /** Opens interfaces, attaches XDP, starts workers and the control thread. Rejects with {code, message, errno}. */
+  start(): Promise<void>;
+  apply(tables: NativeTables): Promise<NativeApplyResult>;
+  /** u64 slots of one worker in the order of `counterInfo()`; native memory, valid until stop(). */
+  counters(worker: number): ArrayBuffer;
+  /** u64 slots of one worker: SERVER_STATS_FIELDS per server slot. */
+  serverStats(worker: number): ArrayBuffer;
+  interfaces(): readonly NativeInterfaceStatus[];
+  /** Stops workers, detaches XDP, frees memory. Idempotent. */
+  stop(): Promise<void>;
+  /** Keep, or do not keep, the event loop alive. */
+  ref(): void;
+  unref(): void;
+}
+
+export interface NativeReplayOptions {
+  readonly input: string;
+  readonly output: string;
+  readonly workers: number;
+  /** How arriving packets find a worker: "flow" = as the lab's NIC does; "wrong" = always one worker too far (tests the handoff). */
+  readonly steering: 'flow' | 'wrong';
+}
+
+export interface NativeReplayResult {
+  readonly packets: number;
+  readonly passedToKernel: number;
+  readonly sent: number;
+  /** Sum over workers, by counter name; zero ones included. */
+  readonly counters: Readonly<Record<string, bigint>>;
+  readonly perWorker: readonly Readonly<Record<string, bigint>>[];
+  readonly servers: readonly { readonly service: string; readonly server: string; readonly stats: Readonly<Record<string, bigint>> }[];
+}
+
+export interface NativeInterfaceProbe {
+  readonly name: string;
+  readonly index: number;
+  readonly kind: string;
+  readonly driver: string;
+  readonly mtu: number;
+  readonly mac: string;
+  readonly up: boolean;
+  readonly carrier: boolean;
+  /** Name of the bond, bridge or team it is a member of; "" if none. */
+  readonly master: string;
+  readonly rxQueues: number;
+  readonly txQueues: number;
+  readonly xdpProgram: { readonly id: number; readonly name: string; readonly mode: 'native' | 'skb' | 'offload' } | null;
+  /** What NETDEV_XDP_ACT_* says (kernel >= 6.3); null when the kernel does not tell. */
+  readonly xdpFeatures: { readonly basic: boolean; readonly redirect: boolean; readonly zeroCopy: boolean } | null;
+  readonly ntuple: boolean | null;
+  readonly addresses: readonly string[];
+}
+
+/** A multi-queue NIC played by a BPF program at the far end of a veth: which receive queue each packet reaches. */
+export interface NativeLabSteering {
+  /** Interface at the far end, in the current network namespace. */
+  readonly interface: string;
+  readonly queues: number;
+  /** Destination address -> queue: what flow rules (FDIR) do for local addresses. All else is spread by a hash of the flow (RSS). */
+  readonly rules: readonly { readonly address: string; readonly queue: number }[];
+}
+
+export interface NativeBinding {
+  readonly abiVersion: number;
+  versions(): Readonly<Record<string, string>>;
+  counterInfo(): readonly NativeCounterInfo[];
+  /** Throws {code, message, errno}. */
+  createDataplane(options: NativeOptions): NativeDataplane;
+  replay(options: NativeOptions, tables: NativeTables, replay: NativeReplayOptions): NativeReplayResult;
+  probeInterfaces(): readonly NativeInterfaceProbe[];
+  /** Tries to load a trivial XDP program and to open an AF_XDP socket; the errno names, or "" when it works. */
+  probeKernel(): { readonly xdp: string; readonly afXdp: string; readonly bpfLink: string };
+  /** Installs the program with tc (clsact egress); it stays until the interface goes. */
+  attachLabSteering(steering: NativeLabSteering): void;
+}
