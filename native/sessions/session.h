@@ -1,0 +1,87 @@
+// Session: everything the packets of one flow need, in one cache line.
+//
+//   0        16      18      20      22      24       28      32       34       36        40          44          48
+//   | client | cport | vport | lport | local | service| server| nh_cli | nh_srv | deadline| timer_next| timer_prev|
+//   48       50    51     52    53     54         56           60
+//   | rt_gen |state|proto |flags|spare | l4 delta | packets_in | packets_out |                                     = 64
+//
+// The addresses of the VIP, the server and the local address are slots in stable tables (tables/slots.h): they are few and stay in
+// the first-level cache, while sessions are many. A later feature that needs more per flow (sequence shifts, PROXY state) has one
+// cold line per session, allocated beside, never inside.
+// Thread: only the worker that owns the session.
+#pragma once
+
+#include <cstdint>
+
+#include "net/address.h"
+
+namespace millrace {
+
+/// TCP states of IPVS (net/ip_vs.h IP_VS_TCP_S_*), then the two of UDP. The order is that of the transition tables.
+enum class SessionState : std::uint8_t {
+  kNone,
+  kEstablished,
+  kSynSent,
+  kSynRecv,
+  kFinWait,
+  kTimeWait,
+  kClose,
+  kCloseWait,
+  kLastAck,
+  kListen,
+  kSynAck,
+  kUdpOneWay,
+  kUdpNormal,
+  kCount
+};
+inline constexpr std::size_t kSessionStates = static_cast<std::size_t>(SessionState::kCount);
+
+enum class Direction : std::uint8_t {
+  kInbound = 0,   ///< client -> VIP
+  kOutbound = 1,  ///< server -> local address
+};
+
+using SessionId = std::uint32_t;
+inline constexpr SessionId kNoSession = 0xffffffffu;
+
+using ServiceSlot = std::uint32_t;
+using ServerSlot = std::uint32_t;
+using LocalSlot = std::uint16_t;
+/// Index into Snapshot::next_hops; 0 means "not looked up yet".
+using NextHopId = std::uint16_t;
+
+namespace session_flag {
+inline constexpr std::uint8_t kIpv6 = 1;
+/// Counted as an active connection of its server (TCP ESTABLISHED, UDP NORMAL).
+inline constexpr std::uint8_t kActive = 2;
+}  // namespace session_flag
+
+struct alignas(64) Session {
+  IpAddress client;
+  be16 client_port;
+  be16 vip_port;
+  be16 local_port;
+  LocalSlot local;
+  ServiceSlot service;
+  ServerSlot server;
+  NextHopId next_hop_client;
+  NextHopId next_hop_server;
+  /// Milliseconds of the worker's clock, modulo 2^32: the timer fires late rather than being moved by every packet.
+  std::uint32_t deadline_ms;
+  SessionId timer_next;
+  /// Previous session in the wheel's slot, or slot number with the top bit set when first.
+  std::uint32_t timer_prev;
+  /// Route generation the next hops were looked up in; when the snapshot's differs they are looked up again.
+  std::uint16_t route_generation;
+  SessionState state;
+  std::uint8_t protocol;
+  std::uint8_t flags;
+  std::uint8_t reserved;
+  /// One's complement sum of what translation client->server adds to the transport checksum; its complement serves the way back.
+  std::uint16_t l4_delta;
+  std::uint32_t packets_in;
+  std::uint32_t packets_out;
+};
+static_assert(sizeof(Session) == 64);
+
+}  // namespace millrace

@@ -1,0 +1,36 @@
+// Longest-prefix match over hash maps by prefix length. Built on the control thread.
+#include "tables/route_table.h"
+
+#include <algorithm>
+
+namespace millrace {
+
+IpAddress masked(const IpAddress& address, std::uint8_t length) {
+  const be64 high = be64::from_raw(address.high);
+  const be64 low = be64::from_raw(address.low);
+  const std::uint64_t high_mask = length >= 64 ? ~0ull : (length == 0 ? 0 : ~0ull << (64 - length));
+  const std::uint64_t low_mask = length <= 64 ? 0 : (length >= 128 ? ~0ull : ~0ull << (128 - length));
+  IpAddress result;
+  result.high = be64(high.host() & high_mask).raw;
+  result.low = be64(low.host() & low_mask).raw;
+  return result;
+}
+
+void RouteTable::add(const Route& route) {
+  auto level = std::lower_bound(levels_.begin(), levels_.end(), route.length,
+                                [](const Level& l, std::uint8_t length) { return l.length > length; });
+  if (level == levels_.end() || level->length != route.length) level = levels_.insert(level, Level{route.length, {}});
+  Route stored = route;
+  stored.prefix = masked(route.prefix, route.length);
+  if (level->routes.insert_or_assign(stored.prefix, stored).second) size_++;
+}
+
+const Route* RouteTable::lookup(const IpAddress& destination) const {
+  for (const Level& level : levels_) {
+    const auto found = level.routes.find(masked(destination, level.length));
+    if (found != level.routes.end()) return &found->second;
+  }
+  return nullptr;
+}
+
+}  // namespace millrace

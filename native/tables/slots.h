@@ -1,0 +1,90 @@
+// Slots: the stable identities that sessions refer to by number: VIPs (one per service), servers, local addresses.
+// A slot is filled before the snapshot that uses it is published and is not changed or reused while a worker may still look at it:
+// the control thread frees it only after a grace period and when no worker counts a session on it. So a session keeps working when
+// its service or server has left the configuration, and a configuration change copies no table.
+// Threads: written by the control thread, read by workers.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/result.h"
+#include "net/address.h"
+#include "sessions/session.h"
+
+namespace millrace {
+
+/// Identity of one service: what its VIP looks like on the wire.
+struct ServiceIdentity {
+  IpAddress address;
+  be16 port;
+  std::uint8_t protocol;  ///< 6 TCP, 17 UDP
+  std::uint8_t flags;
+  std::uint32_t reserved[3];
+};
+static_assert(sizeof(ServiceIdentity) == 32);
+
+/// Identity of one server of one service.
+struct ServerIdentity {
+  IpAddress address;
+  be16 port;
+  std::uint8_t protocol;
+  std::uint8_t flags;
+  ServiceSlot service;
+  /// Servers of several services that are one address, port and protocol share an endpoint: local ports are unique per endpoint.
+  std::uint32_t endpoint;
+  std::uint32_t reserved;
+};
+static_assert(sizeof(ServerIdentity) == 32);
+
+/// One local address and the worker that owns it.
+struct LocalIdentity {
+  IpAddress address;
+  std::uint32_t worker;
+  std::uint32_t reserved[3];
+};
+static_assert(sizeof(LocalIdentity) == 32);
+
+/// An array with a fixed address whose pages exist only once touched, so that growing never moves what workers read.
+template <typename T>
+class StableArray {
+ public:
+  StableArray() = default;
+  ~StableArray();
+  StableArray(const StableArray&) = delete;
+  StableArray& operator=(const StableArray&) = delete;
+
+  /// Reserves address space for `capacity` zeroed items; no memory is used until written.
+  Result<void> reserve(std::size_t capacity);
+  std::size_t capacity() const { return capacity_; }
+  T* data() { return items_; }
+  const T* data() const { return items_; }
+  T& operator[](std::size_t i) { return items_[i]; }
+  const T& operator[](std::size_t i) const { return items_[i]; }
+
+ private:
+  T* items_ = nullptr;
+  std::size_t capacity_ = 0;
+};
+
+/// Statistics of one server as one worker counts them; the sum over workers is the server's. One cache line.
+struct alignas(64) ServerStats {
+  std::uint64_t connections;
+  std::uint64_t in_packets;
+  std::uint64_t in_bytes;
+  std::uint64_t out_packets;
+  std::uint64_t out_bytes;
+  /// Sessions now: established, and all others.
+  std::uint64_t active;
+  std::uint64_t inactive;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(ServerStats) == 64);
+
+inline constexpr std::size_t kMaxServices = 1u << 17;
+inline constexpr std::size_t kMaxServers = 1u << 20;
+inline constexpr std::size_t kMaxLocals = 1u << 16;
+
+}  // namespace millrace
+
+#include "tables/stable_array_inl.h"

@@ -1,0 +1,131 @@
+// Snapshot: the immutable tables that all workers read, published whole by the control thread.
+// Guarantees: nothing in a published snapshot changes; parts that a change does not touch are shared with the previous one.
+// Threads: built and freed by the control thread; workers read the one they loaded at the start of a loop turn, and never across turns.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "net/address.h"
+#include "sessions/session.h"
+#include "tables/route_table.h"
+#include "tables/slots.h"
+
+namespace millrace {
+
+enum class SchedulerKind : std::uint8_t { kRoundRobin, kWeightedRoundRobin };
+
+/// A server as its service's scheduler sees it.
+struct ServerView {
+  ServerSlot slot;
+  std::uint32_t weight;
+};
+
+/// One step in a service's life that a scheduler must hear of: IPVS schedulers keep a position that depends on the order of changes.
+struct ServiceChange {
+  enum class Kind : std::uint8_t { kAdd, kEdit, kRemove };
+  /// Serial number within the service, rising by one.
+  std::uint64_t serial;
+  Kind kind;
+  ServerSlot server;
+  std::uint32_t weight;
+};
+
+/// One service: servers in the order of an IPVS list (the newest first) and the changes that led there.
+struct ServiceTable {
+  ServiceSlot slot;
+  SchedulerKind scheduler;
+  std::vector<ServerView> servers;
+  /// The last changes, oldest first, at least those since the previous snapshot.
+  std::vector<ServiceChange> changes;
+  /// Serial of the newest change ever.
+  std::uint64_t serial = 0;
+};
+
+/// Key of an exact service: address, port and protocol.
+struct ServiceKey {
+  IpAddress address;
+  be16 port;
+  std::uint8_t protocol;
+  bool operator==(const ServiceKey&) const = default;
+};
+struct ServiceKeyHash {
+  std::size_t operator()(const ServiceKey& k) const {
+    return static_cast<std::size_t>((k.address.high * 0x9e3779b97f4a7c15ull ^ k.address.low) * 0xbf58476d1ce4e5b9ull ^
+                                    (static_cast<std::uint64_t>(k.port.raw) << 8 | k.protocol) * 0x94d049bb133111ebull);
+  }
+};
+struct AddressHash {
+  std::size_t operator()(const IpAddress& a) const {
+    return static_cast<std::size_t>((a.high ^ (a.high >> 29)) * 0x9e3779b97f4a7c15ull + (a.low ^ (a.low >> 31)) * 0xbf58476d1ce4e5b9ull);
+  }
+};
+
+/// What an address of ours is.
+struct OwnedAddress {
+  enum class Kind : std::uint8_t { kVip, kLocal };
+  Kind kind;
+  /// Of a local address: its slot.
+  LocalSlot local;
+};
+
+/// Services and local addresses: changes with the configuration.
+struct ServiceTables {
+  std::unordered_map<ServiceKey, const ServiceTable*, ServiceKeyHash> services;
+  std::unordered_map<IpAddress, OwnedAddress, AddressHash> owned;
+  /// Per worker: its local addresses by family (0 IPv4, 1 IPv6).
+  std::vector<std::array<std::vector<LocalSlot>, 2>> locals_of_worker;
+  /// Keeps the tables that `services` points to.
+  std::vector<std::shared_ptr<const ServiceTable>> owners;
+  std::uint64_t generation = 0;
+};
+
+/// An interface as the packet path needs it.
+struct InterfaceView {
+  MacAddress mac;
+  std::uint16_t mtu = 0;
+  bool usable = false;
+  std::uint32_t kernel_index = 0;
+};
+
+/// Where a packet is sent next: a neighbour on a link. Never longer than half a cache line.
+struct NextHop {
+  MacAddress destination;
+  MacAddress source;
+  std::uint16_t interface = 0;
+  std::uint16_t mtu = 0;
+  /// False until the neighbour has answered; packets wait (pipeline/resolve.h).
+  bool resolved = false;
+  /// True when the neighbour was asked and did not answer: packets are dropped at once.
+  bool failed = false;
+  std::uint8_t reserved[14] = {};
+};
+static_assert(sizeof(NextHop) == 32);
+
+/// Routes, next hops, neighbours, links: changes with the network.
+struct NetworkTables {
+  RouteTable routes;
+  /// Entry 0 is never used.
+  std::vector<NextHop> next_hops;
+  /// On-link neighbours that have a next hop already.
+  std::unordered_map<NeighbourKey, NextHopId, NeighbourKeyHash> neighbours;
+  std::vector<InterfaceView> interfaces;
+  /// Rises when a next hop may mean something else than before; sessions then look theirs up again. Not when a MAC changes.
+  std::uint16_t route_generation = 1;
+};
+
+/// Timeouts in milliseconds per session state.
+using TimeoutTable = std::array<std::uint32_t, kSessionStates>;
+
+struct Snapshot {
+  std::shared_ptr<const ServiceTables> services;
+  std::shared_ptr<const NetworkTables> network;
+  TimeoutTable timeouts_ms{};
+  std::uint64_t serial = 0;
+};
+
+}  // namespace millrace
