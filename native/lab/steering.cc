@@ -46,10 +46,11 @@ Result<void> attach(const std::string& interface, int ifindex, int program) {
   hook.sz = sizeof(hook);
   hook.ifindex = ifindex;
   hook.attach_point = BPF_TC_EGRESS;
-  // A clsact that is already there serves as well as a new one.
-  if (const int error = bpf_tc_hook_create(&hook); error != 0 && error != -EEXIST) {
-    return failure("cannot make the clsact hook of " + interface, -error);
-  }
+  // A clsact that is already there serves as well as a new one, but libbpf would print the kernel's refusal to make a second.
+  const libbpf_print_fn_t printer = libbpf_set_print(nullptr);
+  const int hook_error = bpf_tc_hook_create(&hook);
+  libbpf_set_print(printer);
+  if (hook_error != 0 && hook_error != -EEXIST) return failure("cannot make the clsact hook of " + interface, -hook_error);
   bpf_tc_opts options{};
   options.sz = sizeof(options);
   options.prog_fd = program;
