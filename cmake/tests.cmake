@@ -1,0 +1,27 @@
+# Native unit tests: one GoogleTest binary per folder under test/native, one CTest entry per test case.
+find_package(GTest REQUIRED)
+include(GoogleTest)
+file(GLOB test_folders CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/test/native ${CMAKE_SOURCE_DIR}/test/native/*)
+foreach(folder ${test_folders})
+  file(GLOB sources CONFIGURE_DEPENDS test/native/${folder}/*_test.cc)
+  if(sources)
+    add_executable(millrace_${folder}_test ${sources})
+    target_include_directories(millrace_${folder}_test PRIVATE ${CMAKE_SOURCE_DIR}/test/native ${CMAKE_BINARY_DIR}/bpf)
+    target_link_libraries(millrace_${folder}_test PRIVATE millrace_io GTest::gtest GTest::gtest_main)
+    gtest_discover_tests(millrace_${folder}_test TEST_PREFIX "${folder}." DISCOVERY_TIMEOUT 60
+      PROPERTIES TIMEOUT 300 SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\]")
+  endif()
+endforeach()
+
+# Each header compiles alone.
+file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/native native/*.h)
+list(FILTER headers EXCLUDE REGEX "^addon/|bpf\\.h$")
+set(header_sources)
+foreach(header ${headers})
+  string(REPLACE "/" "_" name ${header})
+  set(source ${CMAKE_BINARY_DIR}/headers/${name}.cc)
+  file(GENERATE OUTPUT ${source} CONTENT "#include \"${header}\"\n")
+  list(APPEND header_sources ${source})
+endforeach()
+add_library(millrace_headers OBJECT ${header_sources})
+target_link_libraries(millrace_headers PRIVATE millrace_io)

@@ -1,0 +1,41 @@
+// Builds the native part by CMake: the addon and its tests. `npm run build:native`, `node-gyp rebuild` and `npm rebuild` all end here.
+// Plain Node; needs node_modules (cmake-js, node-addon-api) and the Debian packages that scripts/setup.mjs installs.
+//   node scripts/build-native.mjs [--no-tests]
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, copyFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const require = createRequire(join(root, 'package.json'));
+const tests = process.argv.includes('--no-tests') ? 'OFF' : 'ON';
+
+let cmakeJs;
+try {
+  cmakeJs = join(dirname(require.resolve('cmake-js/package.json')), 'bin', 'cmake-js');
+} catch {
+  console.error('cmake-js is not installed: run `npm ci` first');
+  process.exit(1);
+}
+
+const out = join(root, 'build', 'native');
+mkdirSync(out, { recursive: true });
+const result = spawnSync(
+  process.execPath,
+  [
+    cmakeJs, 'compile', '--generator', 'Ninja', '--out', out, '--config', 'Release', '--parallel', String(availableParallelism()),
+    `--CDMILLRACE_TESTS=${tests}`, '--CDCMAKE_CXX_FLAGS_RELEASE=-O2 -g -DNDEBUG',
+  ],
+  { cwd: root, stdio: 'inherit' },
+);
+if (result.status !== 0) process.exit(result.status ?? 1);
+
+const built = join(out, 'Release', 'millrace.node');
+if (!existsSync(built)) {
+  console.error(`the build ended without ${built}`);
+  process.exit(1);
+}
+mkdirSync(join(root, 'build', 'Release'), { recursive: true });
+copyFileSync(built, join(root, 'build', 'Release', 'millrace.node'));
