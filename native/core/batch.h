@@ -31,7 +31,7 @@ enum class Action : std::uint8_t {
   kDrop,     ///< count `reason`, release the frame
   kHandoff,  ///< push to worker `target`
   kHeld,     ///< the pipeline keeps the frame until its next hop is resolved
-  kConsumed  ///< answered here; release the frame
+  kReply     ///< the frame now holds our answer: send it on interface `target`
 };
 
 struct Verdict {
@@ -45,7 +45,7 @@ struct Verdict {
     return {Action::kHandoff, DropReason::frame_truncated, static_cast<std::uint16_t>(worker)};
   }
   static Verdict held() { return {Action::kHeld, DropReason::frame_truncated, 0}; }
-  static Verdict consumed() { return {Action::kConsumed, DropReason::frame_truncated, 0}; }
+  static Verdict reply(std::uint16_t interface) { return {Action::kReply, DropReason::frame_truncated, interface}; }
 };
 static_assert(sizeof(Verdict) == 4);
 

@@ -1,0 +1,197 @@
+// Bounds-checked parsing of Ethernet, IPv4, IPv6 with extension headers, TCP, UDP, ICMP.
+#include "pipeline/parse.h"
+
+#include <cstring>
+
+#include "net/checksum.h"
+
+namespace millrace {
+
+namespace {
+
+using net::tcp_flag::kAck;
+using net::tcp_flag::kFin;
+using net::tcp_flag::kRst;
+using net::tcp_flag::kSyn;
+
+/// IPv6 headers that may stand between the fixed header and the transport header (RFC 8200 4.1).
+constexpr std::uint8_t kHopByHop = 0;
+constexpr std::uint8_t kRouting = 43;
+constexpr std::uint8_t kFragment = 44;
+constexpr std::uint8_t kDestinationOptions = 60;
+/// RFC 8200 4.1 recommends at most one of each (destination options twice); more only serves to evade.
+constexpr int kMaxExtensionHeaders = 6;
+
+template <typename T>
+const T* at(const Packet& packet, std::uint32_t offset) {
+  return reinterpret_cast<const T*>(packet.data + offset);
+}
+
+bool ipv4_source_allowed(be32 address) {
+  const std::uint32_t a = address.host();
+  const std::uint32_t top = a >> 24;
+  return top != 0 && top != 127 && top < 224;  // 0/8, loopback; 224/4 multicast and 240/4 with broadcast
+}
+
+bool ipv6_source_allowed(const IpAddress& a) {
+  const std::uint64_t high = be64::from_raw(a.high).host();
+  const std::uint64_t low = be64::from_raw(a.low).host();
+  if ((high >> 56) == 0xff) return false;                                  // multicast
+  if (high != 0) return true;
+  return low > 1 && (low >> 32) != 0x0000ffffu;                            // ::, ::1, ::ffff:0:0/96
+}
+
+/// IPv4 options are kept, but they must be well formed: somebody behind us will parse them (RFC 791 3.1).
+bool ipv4_options_valid(const std::uint8_t* option, std::uint32_t length) {
+  std::uint32_t i = 0;
+  while (i < length) {
+    if (option[i] == 0) return true;
+    if (option[i] == 1) {
+      i++;
+      continue;
+    }
+    if (i + 1 >= length || option[i + 1] < 2 || i + option[i + 1] > length) return false;
+    i += option[i + 1];
+  }
+  return true;
+}
+
+bool parse_ipv4(Packet& packet, PacketMeta& meta, DropReason& reason) {
+  const std::uint32_t l3 = meta.l3_offset;
+  if (packet.length < l3 + sizeof(net::Ipv4)) return reason = DropReason::frame_truncated, false;
+  const auto* ip = at<net::Ipv4>(packet, l3);
+  const std::uint32_t header = ip->header_length();
+  if ((ip->version_ihl >> 4) != 4 || header < sizeof(net::Ipv4)) return reason = DropReason::ipv4_header_invalid, false;
+  const std::uint32_t total = ip->total_length.host();
+  if (total < header || l3 + total > packet.length) return reason = DropReason::ipv4_length_invalid, false;
+  if (net::fold(net::add_bytes(0, ip, header)) != 0xffff) return reason = DropReason::ipv4_checksum_wrong, false;
+  if (header > sizeof(net::Ipv4) &&
+      !ipv4_options_valid(packet.data + l3 + sizeof(net::Ipv4), header - static_cast<std::uint32_t>(sizeof(net::Ipv4)))) {
+    return reason = DropReason::ipv4_options_invalid, false;
+  }
+  if (!ipv4_source_allowed(ip->source)) return reason = DropReason::source_invalid, false;
+  if ((ip->fragment.host() & 0x3fff) != 0) return reason = DropReason::fragment, false;
+  if (ip->ttl <= 1) return reason = DropReason::ttl_expired, false;
+  meta.source = IpAddress::v4(ip->source);
+  meta.destination = IpAddress::v4(ip->destination);
+  meta.protocol = ip->protocol;
+  meta.ttl = ip->ttl;
+  meta.ipv6 = false;
+  meta.l3_length = static_cast<std::uint16_t>(total);
+  meta.l4_offset = static_cast<std::uint16_t>(l3 + header);
+  packet.length = l3 + total;
+  return true;
+}
+
+/// Walks extension headers to the transport header.
+bool walk_extensions(const Packet& packet, PacketMeta& meta, std::uint8_t next, DropReason& reason) {
+  std::uint32_t offset = meta.l4_offset;
+  for (int i = 0;; i++) {
+    if (next == kFragment) return reason = DropReason::fragment, false;
+    if (next != kHopByHop && next != kRouting && next != kDestinationOptions) break;
+    // Hop-by-hop options must come first (RFC 8200 4.1); routing type 0 is forbidden (RFC 5095).
+    if (i == kMaxExtensionHeaders || (next == kHopByHop && i != 0) || offset + 8 > packet.length) {
+      return reason = DropReason::ipv6_extension_invalid, false;
+    }
+    if (next == kRouting && packet.data[offset + 2] == 0) return reason = DropReason::ipv6_extension_invalid, false;
+    next = packet.data[offset];
+    offset += (packet.data[offset + 1] + 1u) * 8u;
+    if (offset > packet.length) return reason = DropReason::ipv6_extension_invalid, false;
+  }
+  meta.protocol = next;
+  meta.l4_offset = static_cast<std::uint16_t>(offset);
+  return true;
+}
+
+bool parse_ipv6(Packet& packet, PacketMeta& meta, DropReason& reason) {
+  const std::uint32_t l3 = meta.l3_offset;
+  if (packet.length < l3 + sizeof(net::Ipv6)) return reason = DropReason::frame_truncated, false;
+  const auto* ip = at<net::Ipv6>(packet, l3);
+  if ((ip->version_class_label.host() >> 28) != 6) return reason = DropReason::ipv6_header_invalid, false;
+  const std::uint32_t total = static_cast<std::uint32_t>(sizeof(net::Ipv6)) + ip->payload_length.host();
+  if (l3 + total > packet.length) return reason = DropReason::ipv6_length_invalid, false;
+  packet.length = l3 + total;
+  meta.source = IpAddress::v6(ip->source);
+  meta.destination = IpAddress::v6(ip->destination);
+  meta.ttl = ip->hop_limit;
+  meta.ipv6 = true;
+  meta.l3_length = static_cast<std::uint16_t>(total);
+  meta.l4_offset = static_cast<std::uint16_t>(l3 + sizeof(net::Ipv6));
+  const std::uint8_t next = ip->next_header;
+  const bool fragment_free = walk_extensions(packet, meta, next, reason);
+  if (!fragment_free && reason == DropReason::ipv6_extension_invalid) return false;
+  if (!ipv6_source_allowed(meta.source)) return reason = DropReason::source_invalid, false;
+  if (!fragment_free) return false;
+  if (meta.ttl <= 1) return reason = DropReason::ttl_expired, false;
+  return true;
+}
+
+bool parse_tcp(const Packet& packet, PacketMeta& meta, DropReason& reason) {
+  const std::uint32_t room = packet.length - meta.l4_offset;
+  if (room < sizeof(net::Tcp)) return reason = DropReason::tcp_header_invalid, false;
+  const auto* tcp = at<net::Tcp>(packet, meta.l4_offset);
+  if (tcp->header_length() < sizeof(net::Tcp) || tcp->header_length() > room) return reason = DropReason::tcp_header_invalid, false;
+  const std::uint8_t flags = tcp->flags & (kFin | kSyn | kRst | kAck);
+  const bool syn = (flags & kSyn) != 0;
+  if (flags == 0 || flags == kFin || (syn && (flags & (kFin | kRst)) != 0)) return reason = DropReason::tcp_flags_invalid, false;
+  if (syn && !ipv4_options_valid(packet.data + meta.l4_offset + sizeof(net::Tcp),
+                                 tcp->header_length() - static_cast<std::uint32_t>(sizeof(net::Tcp)))) {
+    return reason = DropReason::tcp_options_invalid, false;  // TCP options are encoded like IPv4's (RFC 9293 3.1)
+  }
+  meta.source_port = tcp->source_port;
+  meta.destination_port = tcp->destination_port;
+  meta.tcp_flags = tcp->flags;
+  return true;
+}
+
+bool parse_udp(const Packet& packet, PacketMeta& meta, DropReason& reason) {
+  const std::uint32_t room = packet.length - meta.l4_offset;
+  if (room < sizeof(net::Udp)) return reason = DropReason::udp_length_invalid, false;
+  const auto* udp = at<net::Udp>(packet, meta.l4_offset);
+  if (udp->length.host() < sizeof(net::Udp) || udp->length.host() > room) return reason = DropReason::udp_length_invalid, false;
+  if (meta.ipv6 && udp->checksum.raw == 0) return reason = DropReason::udp_checksum_missing, false;
+  meta.source_port = udp->source_port;
+  meta.destination_port = udp->destination_port;
+  return true;
+}
+
+bool parse_transport(const Packet& packet, PacketMeta& meta, DropReason& reason) {
+  switch (meta.protocol) {
+    case net::kProtocolTcp:
+      if (!parse_tcp(packet, meta, reason)) return false;
+      break;
+    case net::kProtocolUdp:
+      if (!parse_udp(packet, meta, reason)) return false;
+      break;
+    case net::kProtocolIcmp:
+    case net::kProtocolIcmpv6:
+      if ((meta.protocol == net::kProtocolIcmpv6) != meta.ipv6) return reason = DropReason::protocol_unsupported, false;
+      if (packet.length - meta.l4_offset < sizeof(net::Icmp)) return reason = DropReason::icmp_unsupported, false;
+      meta.tcp_flags = packet.data[meta.l4_offset];
+      return true;
+    default:
+      return reason = DropReason::protocol_unsupported, false;
+  }
+  if (meta.source_port.raw == 0 || meta.destination_port.raw == 0) return reason = DropReason::port_zero, false;
+  if (meta.source_port == meta.destination_port && meta.source == meta.destination) return reason = DropReason::land, false;
+  return true;
+}
+
+}  // namespace
+
+bool parse_packet(Packet& packet, PacketMeta& meta, DropReason& reason) {
+  if (packet.length < sizeof(net::Ethernet)) return reason = DropReason::frame_truncated, false;
+  const be16 type = at<net::Ethernet>(packet, 0)->type;
+  meta = PacketMeta{};
+  meta.l3_offset = sizeof(net::Ethernet);
+  if (type == net::kEtherTypeIpv4) {
+    if (!parse_ipv4(packet, meta, reason)) return false;
+  } else if (type == net::kEtherTypeIpv6) {
+    if (!parse_ipv6(packet, meta, reason)) return false;
+  } else {
+    return reason = DropReason::ethertype_unsupported, false;
+  }
+  return parse_transport(packet, meta, reason);
+}
+
+}  // namespace millrace

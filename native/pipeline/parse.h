@@ -1,0 +1,37 @@
+// First stage: what a frame says, checked against its bounds. Every later stage relies on these checks and makes none of its own.
+// Guarantees: reads only inside [data, data + length); a packet that passes has whole, consistent Ethernet, IP and transport
+// headers. The order of checks is the order of reasons in counters.def.
+// Thread: the worker that holds the batch. Fuzzed by test/fuzz/parse_fuzz.cc.
+#pragma once
+
+#include <cstdint>
+
+#include "core/batch.h"
+#include "net/address.h"
+#include "net/headers.h"
+
+namespace millrace {
+
+/// What the parser found, one per packet of a batch. Offsets are from the first byte of the frame.
+struct PacketMeta {
+  IpAddress source;
+  IpAddress destination;
+  be16 source_port{};
+  be16 destination_port{};
+  std::uint8_t protocol = 0;
+  /// TCP flags byte; of ICMP: the type.
+  std::uint8_t tcp_flags = 0;
+  bool ipv6 = false;
+  std::uint8_t ttl = 0;
+  std::uint16_t l3_offset = 0;
+  std::uint16_t l4_offset = 0;
+  /// Bytes of the IP packet, header included, padding excluded.
+  std::uint16_t l3_length = 0;
+  std::uint16_t reserved = 0;
+  std::uint64_t hash = 0;
+};
+
+/// Fills `meta` and trims link-layer padding from `packet.length`. True when the packet is whole; otherwise `reason` says why not.
+bool parse_packet(Packet& packet, PacketMeta& meta, DropReason& reason);
+
+}  // namespace millrace
