@@ -1,0 +1,140 @@
+// A real server of the lab: nginx for HTTP over TCP and an echo for UDP, each of which says who it is and writes down whom it saw.
+// Guarantees: listens on both families before `start` returns; every request leaves one line with the peer's address and port.
+// Thread: the main thread; the servers are child processes in the real server's namespace.
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { echoPort, families, httpPort, plans, type RealServerRole, urlHost } from './addresses.js';
+import { LabError } from './lab-error.js';
+import type { ManagedProcess } from './managed-process.js';
+import { labProgram } from './programs.js';
+import type { LabTopology } from './topology.js';
+
+export interface RealServerOptions {
+  readonly topology: LabTopology;
+  readonly role: RealServerRole;
+  /** For the configuration, pid and log files; made if missing. */
+  readonly directory: string;
+  /** Directory of large files, shared by the real servers, so that a download may come from either. */
+  readonly content: string;
+  /** The processes outlive this one, their output goes to files. */
+  readonly detached?: boolean;
+}
+
+/** A peer as a real server saw it. */
+export interface SeenPeer {
+  readonly address: string;
+  readonly port: number;
+}
+
+export class RealServer implements AsyncDisposable {
+  readonly role: RealServerRole;
+  readonly processes: readonly ManagedProcess[];
+  readonly #directory: string;
+
+  private constructor(role: RealServerRole, directory: string, processes: readonly ManagedProcess[]) {
+    this.role = role;
+    this.#directory = directory;
+    this.processes = processes;
+  }
+
+  static async start(options: RealServerOptions): Promise<RealServer> {
+    const { topology, role } = options;
+    const directory = join(options.directory, role);
+    mkdirSync(join(directory, 'temp'), { recursive: true });
+    const config = join(directory, 'nginx.conf');
+    writeFileSync(config, nginxConfig(role, directory, options.content));
+    const log = (name: string) => (options.detached ? { detachedLog: join(directory, name) } : {});
+    const nginx = topology.start(`nginx of ${role}`, role, ['nginx', '-p', directory, '-c', config], log('nginx.log'));
+    const addresses = families.map((family) => plans[family].servers[role]);
+    const echoArguments = [role, String(echoPort), join(directory, 'echo.log'), ...addresses];
+    const echo = topology.start(`echo of ${role}`, role, [...labProgram('udp-echo'), ...echoArguments], log('udp-echo.log'));
+    const server = new RealServer(role, directory, [nginx, echo]);
+    try {
+      await Promise.all([...families.map((family) => server.#answersHttp(options, family)), server.#answersEcho(options)]);
+    } catch (error) {
+      await server[Symbol.asyncDispose]();
+      throw error;
+    }
+    return server;
+  }
+
+  /** Peers of all HTTP requests so far, one per request. */
+  httpPeers(): SeenPeer[] {
+    return readPeers(join(this.#directory, 'access.log'));
+  }
+
+  /** Peers of all echo requests so far, one per datagram. */
+  echoPeers(): SeenPeer[] {
+    return readPeers(join(this.#directory, 'echo.log'));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.processes.map((process) => process.stop()));
+  }
+
+  /** curl does the waiting: it retries while the connection is refused. */
+  async #answersHttp({ topology, role }: RealServerOptions, family: 'ipv4' | 'ipv6'): Promise<void> {
+    const url = `http://${urlHost(plans[family].servers[role])}:${httpPort}/`;
+    const retry = ['--retry', '100', '--retry-delay', '0', '--retry-max-time', '10', '--retry-connrefused'];
+    const result = await topology.run(role, ['curl', '-sS', '--fail', '--max-time', '10', ...retry, '-o', '/dev/null', url]);
+    if (result.code === 0) return;
+    const [nginx] = this.processes;
+    throw new LabError(`nginx of ${role} does not answer at ${url}: ${result.stderr}\n${nginx?.tail() ?? ''}`, 'the lines above say why');
+  }
+
+  async #answersEcho({ topology, role }: RealServerOptions): Promise<void> {
+    const addresses = families.map((family) => plans[family].servers[role]);
+    await Promise.all(
+      addresses.map((address) => topology.runChecked(role, [...labProgram('udp-client'), address, String(echoPort), '1', '1'])),
+    );
+    writeFileSync(join(this.#directory, 'echo.log'), '');
+    writeFileSync(join(this.#directory, 'access.log'), '');
+  }
+}
+
+function readPeers(file: string): SeenPeer[] {
+  const lines = readFileSync(file, 'utf8').split('\n').filter(Boolean);
+  return lines.map((line) => {
+    const [address = '', port = ''] = line.split(' ');
+    return { address, port: Number(port) };
+  });
+}
+
+/** One worker process per real server is enough on a lab's machine; keep-alive is unlimited so that only the client closes. */
+function nginxConfig(role: RealServerRole, directory: string, content: string): string {
+  const listens = families.map((family) => `    listen ${urlHost(plans[family].servers[role])}:${httpPort} reuseport backlog=4096;`);
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `  ${name}_temp_path ${directory}/temp/${name};`);
+  return `daemon off;
+user root;
+worker_processes 1;
+worker_rlimit_nofile 65536;
+pid ${directory}/nginx.pid;
+error_log stderr warn;
+events {
+  worker_connections 16384;
+}
+http {
+  log_format peer '$remote_addr $remote_port $server_addr $status $bytes_sent "$request"';
+  access_log ${directory}/access.log peer;
+${temporary.join('\n')}
+  sendfile on;
+  tcp_nopush on;
+  keepalive_requests 100000000;
+  keepalive_timeout 300s;
+  default_type text/plain;
+  server {
+${listens.join('\n')}
+    server_name ${role};
+    add_header X-Server ${role} always;
+    add_header X-Seen-Client "$remote_addr:$remote_port" always;
+    location / {
+      return 200 "${role} saw $remote_addr port $remote_port\\n";
+    }
+    location /files/ {
+      alias ${content}/;
+      default_type application/octet-stream;
+    }
+  }
+}
+`;
+}
