@@ -1,0 +1,175 @@
+// Flow: one connection through the balancer, and what each of its packets must look like on both sides. This is the specification of
+// full NAT that golden cases check against; it knows nothing of the code under test.
+//
+//   client:port -> VIP:port   becomes   local:port -> server:port, and back; TTL one less; Ethernet addresses of the next link.
+//
+// Runs in tests only.
+
+import type { ExtensionFields, PacketBuilder, TcpOption } from '../../support/packet/index.js';
+import { isIpv6, packet } from '../../support/packet/index.js';
+import type { Host } from './network.js';
+import { CLIENT, CLIENT6, LAN_MAC, LOCAL, LOCAL_PORT, LOCAL6, SERVER1, SERVER1_V6, VIP, VIP6, WAN_MAC } from './network.js';
+
+/** A local address and port. With a name, it is a placeholder: the run decides, the comparison binds it at its first use. */
+export interface Local {
+  readonly address: string;
+  readonly port: number;
+  readonly name?: string;
+}
+
+/** What a packet says, apart from its addresses. */
+export interface PacketSpec {
+  readonly flags?: string;
+  readonly seq?: number;
+  readonly ack?: number;
+  readonly window?: number;
+  readonly urgent?: number;
+  readonly options?: readonly TcpOption[];
+  readonly payload?: string | Uint8Array | number;
+  /** TTL or hop limit as it arrives. */
+  readonly ttl?: number;
+  /** TOS or traffic class. */
+  readonly tos?: number;
+  readonly id?: number;
+  readonly dontFragment?: boolean;
+  readonly ipOptions?: readonly number[];
+  readonly flowLabel?: number;
+  readonly extensions?: readonly ExtensionFields[];
+  readonly checksum?: number;
+  readonly checksumError?: number;
+  /** Ethernet padding up to this frame length, filled with `padding`. */
+  readonly padTo?: number;
+  readonly padding?: number;
+}
+
+/** A packet that arrives and the packet that must leave for it. */
+export interface Step {
+  readonly arriving: Uint8Array;
+  readonly leaving: Uint8Array;
+  /** Name of the local address placeholder in `leaving`, if any. */
+  readonly placeholder?: string;
+}
+
+export interface Endpoint {
+  readonly mac: string;
+  readonly address: string;
+  readonly port: number;
+}
+
+export interface FlowOptions {
+  readonly protocol: 'tcp' | 'udp';
+  readonly client: Host;
+  readonly clientPort: number;
+  readonly vip: string;
+  readonly vipPort: number;
+  readonly server: Host;
+  readonly serverPort: number;
+  readonly local: Local;
+  /** Ethernet addresses of the balancer on the client's and on the server's side. */
+  readonly clientSideMac: string;
+  readonly serverSideMac: string;
+}
+
+/** A frame of one protocol from one endpoint to another. */
+export function frame(protocol: 'tcp' | 'udp', from: Endpoint, to: Endpoint, spec: PacketSpec = {}): PacketBuilder {
+  const builder = packet().eth({ source: from.mac, destination: to.mac });
+  const addresses = { source: from.address, destination: to.address };
+  if (isIpv6(from.address)) {
+    builder.ipv6({ ...addresses, hopLimit: spec.ttl ?? 64, trafficClass: spec.tos ?? 0, flowLabel: spec.flowLabel ?? 0 });
+    for (const extension of spec.extensions ?? []) builder.extension(extension);
+  } else {
+    builder.ipv4({
+      ...addresses,
+      ttl: spec.ttl ?? 64,
+      tos: spec.tos ?? 0,
+      id: spec.id ?? 0x1234,
+      dontFragment: spec.dontFragment ?? true,
+      options: spec.ipOptions ?? [],
+    });
+  }
+  const checksum = {
+    ...(spec.checksum === undefined ? {} : { checksum: spec.checksum }),
+    ...(spec.checksumError === undefined ? {} : { checksumError: spec.checksumError }),
+  };
+  const ports = { sourcePort: from.port, destinationPort: to.port };
+  if (protocol === 'tcp') {
+    builder.tcp({
+      ...ports,
+      ...checksum,
+      flags: spec.flags ?? 'A',
+      seq: spec.seq ?? 1000,
+      ack: spec.ack ?? ((spec.flags ?? 'A').includes('A') ? 5000 : 0),
+      window: spec.window ?? 64240,
+      urgent: spec.urgent ?? 0,
+      options: spec.options ?? [],
+    });
+  } else {
+    builder.udp({ ...ports, ...checksum });
+  }
+  if (spec.payload !== undefined) builder.payload(spec.payload);
+  if (spec.padTo !== undefined) builder.padTo(spec.padTo, spec.padding ?? 0);
+  return builder;
+}
+
+/** The packet as it leaves: one hop further, without padding. */
+function forwarded(spec: PacketSpec, changes: PacketSpec): PacketSpec {
+  const { padTo: _padTo, padding: _padding, ...kept } = spec;
+  return { ...kept, ttl: (spec.ttl ?? 64) - 1, ...changes };
+}
+
+export class Flow {
+  constructor(readonly options: FlowOptions) {}
+
+  get client(): Endpoint {
+    return { ...this.options.client, port: this.options.clientPort };
+  }
+  get server(): Endpoint {
+    return { ...this.options.server, port: this.options.serverPort };
+  }
+  get vip(): Endpoint {
+    return { mac: this.options.clientSideMac, address: this.options.vip, port: this.options.vipPort };
+  }
+  get local(): Endpoint {
+    return { mac: this.options.serverSideMac, address: this.options.local.address, port: this.options.local.port };
+  }
+
+  /** A packet of the client, arriving for the VIP and leaving for the server. `changes`: what else must differ on the way out. */
+  fromClient(spec: PacketSpec = {}, changes: PacketSpec = {}): Step {
+    const step = {
+      arriving: frame(this.options.protocol, this.client, this.vip, spec).build(),
+      leaving: frame(this.options.protocol, this.local, this.server, forwarded(spec, changes)).build(),
+    };
+    const name = this.options.local.name;
+    return name === undefined ? step : { ...step, placeholder: name };
+  }
+
+  /** A packet of the server, arriving for the local address and leaving for the client. */
+  fromServer(spec: PacketSpec = {}, changes: PacketSpec = {}): Step {
+    return {
+      arriving: frame(this.options.protocol, this.server, this.local, spec).build(),
+      leaving: frame(this.options.protocol, this.vip, this.client, forwarded(spec, changes)).build(),
+    };
+  }
+}
+
+const LOCAL_V4: Local = { address: LOCAL, port: LOCAL_PORT };
+const LOCAL_V6: Local = { address: LOCAL6, port: LOCAL_PORT };
+
+/** A local address that the run chooses. The placeholder's own value stands in the rendered capture. */
+export function local(name: string, ipv6 = false): Local {
+  return { ...(ipv6 ? LOCAL_V6 : LOCAL_V4), name };
+}
+
+const COMMON = { clientPort: 40000, clientSideMac: WAN_MAC, serverSideMac: LAN_MAC };
+
+/** A connection to the service "web" of the shared configuration. */
+export function webFlow(changes: Partial<FlowOptions> = {}): Flow {
+  const defaults = { client: CLIENT, vip: VIP, vipPort: 80, server: SERVER1, serverPort: 8080, local: LOCAL_V4 };
+  return new Flow({ protocol: 'tcp', ...COMMON, ...defaults, ...changes });
+}
+
+/** The same over IPv6: "web6". */
+export function web6Flow(changes: Partial<FlowOptions> = {}): Flow {
+  const defaults = { client: CLIENT6, vip: VIP6, vipPort: 80, server: SERVER1_V6, serverPort: 8080, local: LOCAL_V6 };
+  return new Flow({ protocol: 'tcp', ...COMMON, ...defaults, ...changes });
+}
