@@ -16,7 +16,7 @@ namespace millrace {
 namespace {
 
 struct SkeletonCloser {
-  void operator()(steer_bpf* skeleton) const { steer_bpf__destroy(skeleton); }
+  void operator()(millrace_steer* skeleton) const { millrace_steer__destroy(skeleton); }
 };
 
 Error failure(const std::string& what, int system_errno) {
@@ -69,11 +69,11 @@ Result<void> attach_steering(const std::string& interface, std::uint32_t queues,
   const unsigned int ifindex = if_nametoindex(interface.c_str());
   if (ifindex == 0) return Error{"interface_not_found", "no interface " + interface + " in this network namespace", errno};
 
-  std::unique_ptr<steer_bpf, SkeletonCloser> skeleton(steer_bpf__open());
+  std::unique_ptr<millrace_steer, SkeletonCloser> skeleton(millrace_steer__open());
   if (!skeleton) return failure("cannot read the steering program", errno);
   if (Result<void> checked = check_rules(queues, rules, bpf_map__max_entries(skeleton->maps.steering_rules)); !checked) return checked;
   skeleton->rodata->queue_count = queues;
-  if (const int error = steer_bpf__load(skeleton.get()); error != 0) return failure("cannot load the steering program", -error);
+  if (const int error = millrace_steer__load(skeleton.get()); error != 0) return failure("cannot load the steering program", -error);
 
   const int map = bpf_map__fd(skeleton->maps.steering_rules);
   for (const SteeringRule& rule : rules) {

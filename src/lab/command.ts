@@ -33,17 +33,27 @@ export function run(argv: readonly string[], options: CommandOptions = {}): Prom
     let size = 0;
     let stderr = '';
     child.stdout.on('data', (chunk: Buffer) => {
+      size += chunk.length;
       if (options.onData) options.onData(chunk);
-      else if ((size += chunk.length) <= outputLimit) out.push(chunk);
+      else if (size <= outputLimit) out.push(chunk);
     });
     child.stderr.on('data', (chunk: Buffer) => {
       if (stderr.length < outputLimit) stderr += chunk.toString();
     });
     child.on('error', (cause: NodeJS.ErrnoException) => {
       if (cause.code === 'ENOENT') {
-        reject(new LabError(`the program ${file} was not found`, 'run "node scripts/setup.mjs" as root, it installs what the lab needs'));
+        reject(
+          new LabError(
+            `the program ${file} was not found`,
+            'run "node scripts/setup.mjs" as root, it installs what the lab needs',
+          ),
+        );
       } else if (timeout.aborted && !options.signal?.aborted) {
-        reject(new LabError(`no end in sight of: ${argv.join(' ')}`, 'see whether the machine is overloaded, then try again', { cause }));
+        reject(
+          new LabError(`no end in sight of: ${argv.join(' ')}`, 'see whether the machine is overloaded, then try again', {
+            cause,
+          }),
+        );
       } else reject(cause);
     });
     // A program that ends without reading its input is no error of ours.

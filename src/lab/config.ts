@@ -1,7 +1,17 @@
 // Writes the balancer's configuration for the lab, as a person would write it: the demo and the tests read real files.
 // Guarantees: the text passes `millrace check`; addresses come from the lab's plan only.
 // Thread: any; pure functions.
-import { echoPort, type Family, families, httpPort, interfaces, localAddresses, plans, type RealServerRole, realServerRoles } from './addresses.js';
+import {
+  echoPort,
+  type Family,
+  families,
+  httpPort,
+  interfaces,
+  localAddresses,
+  plans,
+  type RealServerRole,
+  realServerRoles,
+} from './addresses.js';
 
 export interface LabConfigOptions {
   readonly workers: number;
@@ -52,7 +62,15 @@ function services(family: Family, options: LabConfigOptions): ServiceLine[] {
   const list: ServiceLine[] = [
     { ...http, name: `http${suffix}`, address: plan.vip, port: httpPort },
     { ...http, name: `http-routed${suffix}`, address: plan.routedVip, port: httpPort },
-    { ...http, name: `echo${suffix}`, address: plan.vip, port: echoPort, targetPort: echoPort, protocol: 'udp', servers: realServerRoles },
+    {
+      ...http,
+      name: `echo${suffix}`,
+      address: plan.vip,
+      port: echoPort,
+      targetPort: echoPort,
+      protocol: 'udp',
+      servers: realServerRoles,
+    },
   ];
   if (options.extraHttpPort !== undefined) {
     list.push({ ...http, name: `extra${suffix}`, address: plan.vip, port: options.extraHttpPort, servers: realServerRoles });

@@ -2,7 +2,7 @@
 // Guarantees: `exited` always settles; `stop` returns only when the process is gone; the last lines it wrote are kept for error texts.
 // Thread: the main thread; asynchronous.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { openSync, closeSync, readFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { LabError } from './lab-error.js';
 

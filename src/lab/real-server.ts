@@ -79,7 +79,10 @@ export class RealServer implements AsyncDisposable {
     const result = await topology.run(role, ['curl', '-sS', '--fail', '--max-time', '10', ...retry, '-o', '/dev/null', url]);
     if (result.code === 0) return;
     const [nginx] = this.processes;
-    throw new LabError(`nginx of ${role} does not answer at ${url}: ${result.stderr}\n${nginx?.tail() ?? ''}`, 'the lines above say why');
+    throw new LabError(
+      `nginx of ${role} does not answer at ${url}: ${result.stderr}\n${nginx?.tail() ?? ''}`,
+      'the lines above say why',
+    );
   }
 
   async #answersEcho({ topology, role }: RealServerOptions): Promise<void> {
@@ -102,8 +105,12 @@ function readPeers(file: string): SeenPeer[] {
 
 /** One worker process per real server is enough on a lab's machine; keep-alive is unlimited so that only the client closes. */
 function nginxConfig(role: RealServerRole, directory: string, content: string): string {
-  const listens = families.map((family) => `    listen ${urlHost(plans[family].servers[role])}:${httpPort} reuseport backlog=4096;`);
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `  ${name}_temp_path ${directory}/temp/${name};`);
+  const listens = families.map(
+    (family) => `    listen ${urlHost(plans[family].servers[role])}:${httpPort} reuseport backlog=4096;`,
+  );
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
+    (name) => `  ${name}_temp_path ${directory}/temp/${name};`,
+  );
   return `daemon off;
 user root;
 worker_processes 1;

@@ -153,7 +153,8 @@ export class LabTopology implements AsyncDisposable {
         });
         const state = await this.runChecked(role, ['ip', '-o', 'link', 'show', 'dev', device]);
         if (state.includes('LOWER_UP') && state.includes('state UP')) return;
-        if (Date.now() > deadline) throw new LabError(`${device} in ${this.namespace(role)} has no carrier: ${state.trim()}`, tryAgain);
+        if (Date.now() > deadline)
+          throw new LabError(`${device} in ${this.namespace(role)} has no carrier: ${state.trim()}`, tryAgain);
         await event;
       }
     } finally {
