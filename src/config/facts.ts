@@ -1,0 +1,152 @@
+// What the semantic rules look at: every usable address, name and number of a configuration with the place it stands at.
+// A file with one mistake usually has others; so the rules also run on a value that the schema has refused, and simply do not see
+// the parts that are wrong already.
+// Guarantees: pure; never throws on any value.
+// Thread: any.
+import { type Address, type Prefix, parseAddress, parsePortRange, parsePrefix } from './address.js';
+import { valueAt } from './explain.js';
+import { type ConfigPath, type Finding, isBelow } from './finding.js';
+
+/** A value and where it stands. */
+export interface Fact<T> {
+  readonly value: T;
+  readonly path: ConfigPath;
+}
+
+export interface ServerFacts {
+  readonly path: ConfigPath;
+  readonly address: Fact<Address> | undefined;
+  /** The service's port where the server has none. */
+  readonly port: Fact<number> | undefined;
+}
+
+export interface ServiceFacts {
+  readonly path: ConfigPath;
+  readonly name: Fact<string> | undefined;
+  readonly address: Fact<Address> | undefined;
+  readonly port: Fact<number> | undefined;
+  readonly protocol: Fact<string> | undefined;
+  readonly servers: readonly ServerFacts[];
+}
+
+export interface InterfaceFacts {
+  readonly path: ConfigPath;
+  readonly name: Fact<string> | undefined;
+  readonly mac: Fact<string> | undefined;
+  readonly mtu: Fact<number> | undefined;
+  readonly addresses: readonly Fact<Prefix>[];
+}
+
+export interface RouteFacts {
+  readonly path: ConfigPath;
+  readonly prefix: Fact<Prefix> | undefined;
+  readonly via: Fact<Address> | undefined;
+  readonly interface: Fact<string> | undefined;
+}
+
+export interface NeighbourFacts {
+  readonly path: ConfigPath;
+  readonly address: Fact<Address> | undefined;
+  readonly mac: Fact<string> | undefined;
+  readonly interface: Fact<string> | undefined;
+}
+
+export interface Facts {
+  readonly workers: Fact<number> | undefined;
+  readonly cpus: readonly Fact<number>[] | undefined;
+  readonly interfaces: readonly InterfaceFacts[];
+  /** Whether the list of interfaces is complete, so that a name not in it is unknown. */
+  readonly interfacesComplete: boolean;
+  readonly framesPerWorker: Fact<number> | undefined;
+  readonly frameSize: Fact<number> | undefined;
+  readonly ringSize: Fact<number> | undefined;
+  readonly localAddresses: readonly Fact<Address>[];
+  readonly localAddressesComplete: boolean;
+  readonly localPorts: Fact<readonly [number, number]> | undefined;
+  readonly routes: readonly RouteFacts[];
+  readonly neighbours: readonly NeighbourFacts[];
+  readonly services: readonly ServiceFacts[];
+}
+
+/** Collects the facts of `value`, leaving out everything at, above or below a place of `wrong`. */
+export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
+  const wrongPaths = wrong.map((finding) => finding.path);
+  const wrongValues = wrong.filter((finding) => finding.at === 'value').map((finding) => finding.path);
+
+  function usable(path: ConfigPath): boolean {
+    if (wrongPaths.some((place) => isBelow(place, path))) return false;
+    // A missing or unknown key makes its mapping incomplete, but not the other keys in it.
+    return !wrongValues.some((place) => place.length > 0 && isBelow(path, place) && !isMappingAt(place));
+  }
+  function isMappingAt(place: ConfigPath): boolean {
+    const held = valueAt(value, place);
+    return typeof held === 'object' && held !== null && !Array.isArray(held);
+  }
+  function read<T>(path: ConfigPath, convert: (held: unknown) => T | undefined): Fact<T> | undefined {
+    if (!usable(path)) return undefined;
+    const converted = convert(valueAt(value, path));
+    return converted === undefined ? undefined : { value: converted, path };
+  }
+  function places(path: ConfigPath): ConfigPath[] {
+    const held = valueAt(value, path);
+    return Array.isArray(held) ? held.map((_, i) => [...path, i]) : [];
+  }
+  function list<T>(path: ConfigPath, convert: (held: unknown) => T | undefined): Fact<T>[] {
+    return places(path).flatMap((place) => read(place, convert) ?? []);
+  }
+
+  return {
+    workers: read(['workers'], number),
+    cpus: Array.isArray(valueAt(value, ['cpus'])) ? list(['cpus'], number) : undefined,
+    interfaces: places(['interfaces']).map((path) => ({
+      path,
+      name: read([...path, 'name'], text),
+      mac: read([...path, 'mac'], text),
+      mtu: read([...path, 'mtu'], number),
+      addresses: list([...path, 'addresses'], (held) => parsePrefix(text(held) ?? '')),
+    })),
+    interfacesComplete: usable(['interfaces']) && Array.isArray(valueAt(value, ['interfaces'])),
+    framesPerWorker: read(['dataplane', 'framesPerWorker'], number),
+    frameSize: read(['dataplane', 'frameSize'], number),
+    ringSize: read(['dataplane', 'ringSize'], number),
+    localAddresses: list(['localAddresses'], address),
+    localAddressesComplete: usable(['localAddresses']),
+    localPorts: read(['localPorts'], (held) => parsePortRange(text(held) ?? '')),
+    routes: places(['routes']).map((path) => ({
+      path,
+      prefix: read([...path, 'prefix'], (held) => parsePrefix(text(held) ?? '')),
+      via: read([...path, 'via'], address),
+      interface: read([...path, 'interface'], text),
+    })),
+    neighbours: places(['neighbours']).map((path) => ({
+      path,
+      address: read([...path, 'address'], address),
+      mac: read([...path, 'mac'], text),
+      interface: read([...path, 'interface'], text),
+    })),
+    services: places(['services']).map((path) => ({
+      path,
+      name: read([...path, 'name'], text),
+      address: read([...path, 'address'], address),
+      port: read([...path, 'port'], number),
+      protocol: read([...path, 'protocol'], text),
+      servers: places([...path, 'servers']).map((server) => ({
+        path: server,
+        address: read([...server, 'address'], address),
+        port: valueAt(value, [...server, 'port']) === undefined ? read([...path, 'port'], number) : read([...server, 'port'], number),
+      })),
+    })),
+  };
+}
+
+function text(held: unknown): string | undefined {
+  return typeof held === 'string' ? held : undefined;
+}
+
+function number(held: unknown): number | undefined {
+  return typeof held === 'number' && Number.isInteger(held) ? held : undefined;
+}
+
+function address(held: unknown): Address | undefined {
+  return typeof held === 'string' ? parseAddress(held) : undefined;
+}

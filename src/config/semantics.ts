@@ -1,0 +1,310 @@
+// The rules that one key alone cannot break: duplicates, families that do not match, too few local addresses, sizes that do not fit.
+// Each rule is one function in the list at the end; adding a rule touches only this file, its case in test/unit/config/wrong, and
+// nothing else.
+// Guarantees: pure; never throws on any value; reports every violation once, at the later of two places that contradict each other.
+// Thread: any.
+import { type Address, addressFault, networkOf, prefixContains } from './address.js';
+import { collectFacts, type Fact, type Facts, type InterfaceFacts } from './facts.js';
+import { type ConfigPath, type Finding, formatPath } from './finding.js';
+import { suggest } from './suggest.js';
+
+type Rule = (facts: Facts) => Finding[];
+
+/** Headroom that XDP keeps in front of a packet, Ethernet header and one VLAN tag (XDP_PACKET_HEADROOM 256 + 14 + 4 bytes). */
+const FRAME_OVERHEAD = 256 + 18;
+
+function wrong(path: ConfigPath, reason: string, remedy: string): Finding {
+  return { path, at: 'value', reason, remedy };
+}
+
+/** Calls `report` for every fact whose key has been seen before, with the first one. */
+function duplicates<T>(facts: readonly Fact<T>[], key: (value: T) => string, report: (later: Fact<T>, first: Fact<T>) => Finding): Finding[] {
+  const seen = new Map<string, Fact<T>>();
+  return facts.flatMap((fact) => {
+    const first = seen.get(key(fact.value));
+    if (first !== undefined) return report(fact, first);
+    seen.set(key(fact.value), fact);
+    return [];
+  });
+}
+
+function present<T>(facts: readonly (Fact<T> | undefined)[]): Fact<T>[] {
+  return facts.flatMap((fact) => fact ?? []);
+}
+
+const uniqueNames: Rule = (facts) => [
+  ...duplicates(
+    present(facts.interfaces.map((item) => item.name)),
+    (name) => name,
+    (later, first) =>
+      wrong(later.path, `interface "${later.value}" is listed twice (first at ${formatPath(first.path)})`, 'remove one of the two'),
+  ),
+  ...duplicates(
+    present(facts.services.map((service) => service.name)),
+    (name) => name,
+    (later, first) =>
+      wrong(later.path, `service name "${later.value}" is used twice (first at ${formatPath(first.path)})`, 'give each service a name of its own'),
+  ),
+];
+
+const uniqueServices: Rule = (facts) => {
+  const keys = facts.services.flatMap(({ address, port, protocol }) =>
+    address && port && protocol
+      ? [{ value: `${protocol.value} ${endpoint(address.value, port.value)}`, path: address.path }]
+      : [],
+  );
+  return duplicates(
+    keys,
+    (key) => key,
+    (later, first) =>
+      wrong(
+        later.path,
+        `a second service for ${later.value} (first at ${formatPath(first.path.slice(0, -1))})`,
+        'put all servers under one service, or change the address, the port or the protocol',
+      ),
+  );
+};
+
+const uniqueServers: Rule = (facts) =>
+  facts.services.flatMap((service) => {
+    const keys = service.servers.flatMap(({ address, port }) =>
+      address && port ? [{ value: endpoint(address.value, port.value), path: address.path }] : [],
+    );
+    return duplicates(
+      keys,
+      (key) => key,
+      (later, first) =>
+        wrong(later.path, `server ${later.value} is in this service twice (first at ${formatPath(first.path.slice(0, -1))})`, 'remove one; a larger share is a larger weight'),
+    );
+  });
+
+const uniqueLists: Rule = (facts) => [
+  ...duplicates(
+    facts.localAddresses,
+    (address) => address.text,
+    (later, first) => wrong(later.path, `local address ${later.value.text} is listed twice (first at ${formatPath(first.path)})`, 'remove one of the two'),
+  ),
+  ...duplicates(
+    present(facts.routes.map((route) => route.prefix)),
+    (prefix) => `${networkOf(prefix).text}/${prefix.length}`,
+    (later, first) =>
+      wrong(later.path, `a second route for the same prefix (first at ${formatPath(first.path.slice(0, -1))})`, 'keep the one that is meant'),
+  ),
+  ...duplicates(
+    facts.neighbours.flatMap(({ address, interface: name }) =>
+      address && name ? [{ value: { text: `${address.value.text} on ${name.value}` }, path: address.path }] : [],
+    ),
+    (neighbour) => neighbour.text,
+    (later, first) =>
+      wrong(later.path, `neighbour ${later.value.text} is listed twice (first at ${formatPath(first.path.slice(0, -1))})`, 'keep the one that is meant'),
+  ),
+];
+
+const families: Rule = (facts) =>
+  facts.services.flatMap((service) => {
+    const vip = service.address?.value;
+    if (vip === undefined) return [];
+    return present(service.servers.map((server) => server.address))
+      .filter((address) => address.value.family !== vip.family)
+      .map((address) =>
+        wrong(
+          address.path,
+          `server ${address.value.text} is IPv${address.value.family}, but the service address ${vip.text} is IPv${vip.family}`,
+          `use an IPv${vip.family} server; translation between the families is not part of this version`,
+        ),
+      );
+  });
+
+const enoughLocalAddresses: Rule = (facts) => {
+  if (!facts.localAddressesComplete) return [];
+  return ([4, 6] as const).flatMap((family) => {
+    const service = facts.services.find((item) => item.address?.value.family === family);
+    if (service === undefined) return [];
+    const have = facts.localAddresses.filter((address) => address.value.family === family).length;
+    const need = facts.workers?.value ?? 1;
+    if (have >= need) return [];
+    const found = have === 0 ? `no IPv${family} local address` : `only ${have} IPv${family} local address${have === 1 ? '' : 'es'}`;
+    const example = family === 4 ? '192.0.2.101' : '2001:db8::101';
+    return [
+      wrong(
+        ['localAddresses'],
+        `${found} for ${need} worker${need === 1 ? '' : 's'}, but ${formatPath(service.path)} is IPv${family}; each worker needs one of its own`,
+        have === 0 ? `add IPv${family} addresses, such as ${example}` : `add ${need - have} more, or set workers to ${have}`,
+      ),
+    ];
+  });
+};
+
+const ownAddresses: Rule = (facts) => {
+  const owners = new Map<string, string>();
+  for (const item of facts.interfaces) {
+    for (const prefix of item.addresses) owners.set(prefix.value.address.text, `interface address at ${formatPath(prefix.path)}`);
+  }
+  const findings: Finding[] = [];
+  const vips = present(facts.services.map((service) => service.address));
+  for (const { value, path } of vips) {
+    const owner = owners.get(value.text);
+    if (owner !== undefined) {
+      findings.push(wrong(path, `service address ${value.text} is also the ${owner}`, 'use an address that is on no interface; Millrace answers for it itself'));
+    }
+  }
+  for (const vip of vips) owners.set(vip.value.text, owners.get(vip.value.text) ?? `address of the service at ${formatPath(vip.path.slice(0, -1))}`);
+  for (const { value, path } of facts.localAddresses) {
+    const owner = owners.get(value.text);
+    if (owner !== undefined) findings.push(wrong(path, `local address ${value.text} is also the ${owner}`, 'use an address that nothing else uses'));
+  }
+  for (const local of facts.localAddresses) owners.set(local.value.text, owners.get(local.value.text) ?? `local address at ${formatPath(local.path)}`);
+  const elsewhere = [
+    ...facts.services.flatMap((service) => present(service.servers.map((server) => server.address))).map((fact) => ({ fact, what: 'server' })),
+    ...present(facts.routes.map((route) => route.via)).map((fact) => ({ fact, what: 'gateway' })),
+    ...present(facts.neighbours.map((neighbour) => neighbour.address)).map((fact) => ({ fact, what: 'neighbour' })),
+  ];
+  for (const { fact, what } of elsewhere) {
+    const owner = owners.get(fact.value.text);
+    if (owner !== undefined) findings.push(wrong(fact.path, `${what} ${fact.value.text} is also the ${owner}`, `give the ${what} the address of another host`));
+  }
+  return findings;
+};
+
+const usableAddresses: Rule = (facts) => {
+  const strict: { readonly what: string; readonly facts: readonly Fact<Address>[]; readonly linkLocal: boolean }[] = [
+    { what: 'service address', facts: present(facts.services.map((service) => service.address)), linkLocal: false },
+    { what: 'server', facts: facts.services.flatMap((service) => present(service.servers.map((server) => server.address))), linkLocal: false },
+    { what: 'local address', facts: facts.localAddresses, linkLocal: false },
+    { what: 'gateway', facts: present(facts.routes.map((route) => route.via)), linkLocal: true },
+    { what: 'neighbour', facts: present(facts.neighbours.map((neighbour) => neighbour.address)), linkLocal: true },
+  ];
+  return strict.flatMap(({ what, facts: places, linkLocal }) =>
+    places.flatMap(({ value, path }) => {
+      const fault = addressFault(value);
+      if (fault === undefined || (fault === 'link-local' && linkLocal)) return [];
+      return [wrong(path, `${what} ${value.text} is ${fault === 'unspecified' ? 'an' : 'a'} ${fault} address`, 'use a unicast address that is routed to this network')];
+    }),
+  );
+};
+
+const knownInterfaces: Rule = (facts) => {
+  if (!facts.interfacesComplete) return [];
+  const names = facts.interfaces.flatMap((item) => item.name?.value ?? []);
+  if (names.length !== facts.interfaces.length) return [];
+  return present([...facts.routes, ...facts.neighbours].map((item) => item.interface))
+    .filter((name) => !names.includes(name.value))
+    .map((name) => {
+      const near = suggest(name.value, names);
+      const remedy = near === undefined ? `use one of ${names.join(', ')}, or add it to interfaces` : `did you mean "${near}"?`;
+      return wrong(name.path, `interface "${name.value}" is not among the interfaces`, remedy);
+    });
+};
+
+const networks: Rule = (facts) =>
+  present(facts.routes.map((route) => route.prefix)).flatMap(({ value, path }) => {
+    const network = networkOf(value);
+    if (network.value === value.address.value) return [];
+    return [
+      wrong(path, `${value.address.text}/${value.length} is not a network: bits after the first ${value.length} are set`, `write ${network.text}/${value.length}`),
+    ];
+  });
+
+const gateways: Rule = (facts) =>
+  facts.routes.flatMap((route) => {
+    const via = route.via;
+    if (via === undefined) return [];
+    if (route.prefix !== undefined && route.prefix.value.address.family !== via.value.family) {
+      return [
+        wrong(via.path, `gateway ${via.value.text} is IPv${via.value.family}, but the prefix is IPv${route.prefix.value.address.family}`, 'use a gateway of the same family'),
+      ];
+    }
+    const link: InterfaceFacts | undefined = facts.interfaces.find((item) => item.name?.value === route.interface?.value);
+    const connected = link?.addresses.filter((prefix) => prefix.value.address.family === via.value.family) ?? [];
+    if (connected.length === 0 || addressFault(via.value) === 'link-local' || connected.some((prefix) => prefixContains(prefix.value, via.value))) return [];
+    const nets = connected.map((prefix) => `${networkOf(prefix.value).text}/${prefix.value.length}`).join(', ');
+    return [wrong(via.path, `gateway ${via.value.text} is not in a network of interface "${link?.name?.value}" (${nets})`, `use a gateway in ${nets}, or another interface`)];
+  });
+
+const macs: Rule = (facts) =>
+  present([...facts.interfaces, ...facts.neighbours].map((item) => item.mac)).flatMap(({ value, path }) => {
+    if (value === '00:00:00:00:00:00') return [wrong(path, 'the Ethernet address is all zero', 'write the address of the interface')];
+    if ((Number.parseInt(value.slice(0, 2), 16) & 1) === 0) return [];
+    return [wrong(path, `${value} is a multicast Ethernet address`, 'write the unicast address of the interface; its first byte is even')];
+  });
+
+const ports: Rule = (facts) => {
+  const range = facts.localPorts;
+  if (range === undefined) return [];
+  const [low, high] = range.value;
+  if (low > high) return [wrong(range.path, `the range ${low}-${high} is reversed`, `write ${high}-${low}`)];
+  if (low < 1 || high > 65_535) return [wrong(range.path, `the range ${low}-${high} leaves 1-65535`, 'write two ports from 1 to 65535')];
+  return [];
+};
+
+const cpuList: Rule = (facts) => {
+  if (facts.cpus === undefined) return [];
+  const findings = duplicates(
+    facts.cpus,
+    (cpu) => String(cpu),
+    (later, first) => wrong(later.path, `CPU ${later.value} is listed twice (first at ${formatPath(first.path)})`, 'give each worker a CPU of its own'),
+  );
+  const need = facts.workers?.value;
+  if (need !== undefined && facts.cpus.length < need) {
+    findings.push(wrong(['cpus'], `${facts.cpus.length} CPUs for ${need} workers`, `list at least ${need} CPUs, lower workers, or remove cpus`));
+  }
+  return findings;
+};
+
+const sizes: Rule = (facts) => {
+  const findings: Finding[] = [];
+  const { ringSize: ring, framesPerWorker: frames } = facts;
+  if (ring !== undefined && (ring.value & (ring.value - 1)) !== 0) {
+    const below = 2 ** Math.floor(Math.log2(ring.value));
+    findings.push(wrong(ring.path, `${ring.value} is not a power of two`, `write ${below} or ${below * 2}`));
+  } else if (ring !== undefined && frames !== undefined) {
+    // One receive ring per interface full of empty frames, and one ring's worth of packets on their way.
+    const need = ring.value * (facts.interfaces.length + 1);
+    if (frames.value < need) {
+      findings.push(
+        wrong(
+          frames.path,
+          `${frames.value} frames per worker are too few for ${facts.interfaces.length} interface${facts.interfaces.length === 1 ? '' : 's'} with rings of ${ring.value}`,
+          `write at least ${need}, or a smaller ringSize`,
+        ),
+      );
+    }
+  }
+  for (const mtu of present(facts.interfaces.map((item) => item.mtu))) {
+    const size = facts.frameSize?.value ?? 4096;
+    if (mtu.value + FRAME_OVERHEAD <= size) continue;
+    const remedy = mtu.value + FRAME_OVERHEAD <= 4096 ? 'set dataplane.frameSize to 4096 or auto' : `lower the MTU to ${size - FRAME_OVERHEAD} or less`;
+    findings.push(
+      wrong(mtu.path, `an MTU of ${mtu.value} needs frames of ${mtu.value + FRAME_OVERHEAD} bytes, but frameSize is ${facts.frameSize ? size : 'at most 4096'}`, remedy),
+    );
+  }
+  return findings;
+};
+
+const RULES: readonly Rule[] = [
+  uniqueNames,
+  uniqueServices,
+  uniqueServers,
+  uniqueLists,
+  families,
+  enoughLocalAddresses,
+  ownAddresses,
+  usableAddresses,
+  knownInterfaces,
+  networks,
+  gateways,
+  macs,
+  ports,
+  cpuList,
+  sizes,
+];
+
+/** Everything that breaks a rule in `value`, leaving out what `known` has reported already. */
+export function checkSemantics(value: unknown, known: readonly Finding[]): Finding[] {
+  const facts = collectFacts(value, known);
+  return RULES.flatMap((rule) => rule(facts));
+}
+
+function endpoint(address: Address, port: number): string {
+  return address.family === 4 ? `${address.text}:${port}` : `[${address.text}]:${port}`;
+}

@@ -1,0 +1,58 @@
+// Session timeouts of the two load balancers that operators come from, and the merge of a profile with what a configuration sets.
+// Values: Linux ip_vs_proto_tcp.c and ip_vs_proto_udp.c; DPVS ip_vs_proto_tcp.c and ip_vs_proto_udp.c. All in seconds.
+// Thread: any; pure.
+import type { NativeTimeouts } from '../native-binding.js';
+
+export const TIMEOUT_PROFILE_NAMES = ['ipvs', 'dpvs'] as const;
+export type TimeoutProfileName = (typeof TIMEOUT_PROFILE_NAMES)[number];
+
+export const TIMEOUT_PROFILES: Readonly<Record<TimeoutProfileName, NativeTimeouts>> = {
+  ipvs: {
+    tcp: {
+      none: 2,
+      established: 900,
+      synSent: 120,
+      synRecv: 60,
+      finWait: 120,
+      timeWait: 120,
+      close: 10,
+      closeWait: 60,
+      lastAck: 30,
+      listen: 120,
+      synAck: 120,
+    },
+    udp: { oneWay: 300, normal: 300 },
+  },
+  dpvs: {
+    tcp: {
+      none: 2,
+      established: 90,
+      synSent: 3,
+      synRecv: 30,
+      finWait: 7,
+      timeWait: 7,
+      close: 3,
+      closeWait: 7,
+      lastAck: 7,
+      listen: 120,
+      synAck: 30,
+    },
+    udp: { oneWay: 300, normal: 300 },
+  },
+};
+
+/** What `sessions.timeouts` may hold. */
+export type TimeoutsSetting =
+  | TimeoutProfileName
+  | {
+      readonly profile: TimeoutProfileName;
+      readonly tcp: { readonly [K in keyof NativeTimeouts['tcp']]?: number };
+      readonly udp: { readonly [K in keyof NativeTimeouts['udp']]?: number };
+    };
+
+/** All timeouts in seconds: those set, else those of the profile. */
+export function resolveTimeouts(setting: TimeoutsSetting): NativeTimeouts {
+  if (typeof setting === 'string') return TIMEOUT_PROFILES[setting];
+  const profile = TIMEOUT_PROFILES[setting.profile];
+  return { tcp: { ...profile.tcp, ...setting.tcp }, udp: { ...profile.udp, ...setting.udp } };
+}

@@ -1,0 +1,78 @@
+// Checks a configuration value (a parsed file, or an object given to the module API) against the schema and the semantic rules, and
+// fills in the defaults.
+// Guarantees: finds everything in one pass; never throws on any value; the value passed in is not changed.
+// Thread: any. The compiled validator is made once per thread, on first use.
+import { Ajv, type ValidateFunction } from 'ajv';
+import { ConfigurationError } from '../errors.js';
+import { parseAddress, parseMac, parsePortRange, parsePrefix } from './address.js';
+import { explain, type SchemaNode } from './explain.js';
+import { type Finding, formatPath } from './finding.js';
+import { validationSchema } from './json-schema.js';
+import type { Config, ConfigInput } from './schema.js';
+import { checkSemantics } from './semantics.js';
+
+export type CheckResult = { readonly config: Config; readonly findings: readonly [] } | { readonly findings: readonly Finding[] };
+
+let compiled: ValidateFunction<Config> | undefined;
+
+function validator(): ValidateFunction<Config> {
+  if (compiled !== undefined) return compiled;
+  // Not strict: our annotations are unknown keywords, and the one default inside a union is filled in below.
+  const ajv = new Ajv({ allErrors: true, useDefaults: true, strict: false, ownProperties: true });
+  ajv.addFormat('ip-address', (text) => parseAddress(text) !== undefined);
+  ajv.addFormat('ip-prefix', (text) => parsePrefix(text) !== undefined);
+  ajv.addFormat('mac-address', (text) => parseMac(text) !== undefined);
+  ajv.addFormat('port-range', (text) => parsePortRange(text) !== undefined);
+  ajv.addFormat('decimal-u64', (text) => /^[0-9]{1,20}$/.test(text) && BigInt(text) < 1n << 64n);
+  compiled = ajv.compile<Config>(validationSchema());
+  return compiled;
+}
+
+/** Checks any value. Either the complete configuration, or at least one finding. */
+export function checkConfig(value: unknown): CheckResult {
+  let copy: unknown;
+  try {
+    copy = structuredClone(value);
+  } catch {
+    return { findings: [{ path: [], at: 'value', reason: 'holds something that is not plain data', remedy: 'pass an object of plain values' }] };
+  }
+  const validate = validator();
+  const valid = validate(copy);
+  // Read before anything else validates: ajv keeps the errors of the last run on the function.
+  const fromSchema = valid ? [] : explain(validate.errors ?? [], validationSchema() as SchemaNode, copy);
+  fillUnionDefaults(copy);
+  const findings = [...fromSchema, ...checkSemantics(copy, fromSchema)];
+  if (valid && findings.length === 0) return { config: copy as Config, findings: [] };
+  return { findings };
+}
+
+/** ajv does not fill in defaults inside a union; the mapping form of `sessions.timeouts` is the only one that has some. */
+function fillUnionDefaults(value: unknown): void {
+  if (typeof value !== 'object' || value === null) return;
+  const sessions: unknown = Reflect.get(value, 'sessions');
+  if (typeof sessions !== 'object' || sessions === null) return;
+  const timeouts: unknown = Reflect.get(sessions, 'timeouts');
+  if (typeof timeouts !== 'object' || timeouts === null || Array.isArray(timeouts)) return;
+  Reflect.set(sessions, 'timeouts', { profile: 'ipvs', tcp: {}, udp: {}, ...timeouts });
+}
+
+/**
+ * Checks a configuration given as an object and fills in the defaults.
+ * Throws ConfigurationError (MILLRACE_E_CONFIG_INVALID) with every problem; lines and columns are 0, `path` says where.
+ */
+export function validateConfig(value: ConfigInput | Config): Config {
+  const result = checkConfig(value);
+  if ('config' in result) return result.config;
+  const problems = result.findings.map((finding) => ({
+    file: '',
+    line: 0,
+    column: 0,
+    path: formatPath(finding.path),
+    reason: finding.reason,
+    remedy: finding.remedy,
+    source: '',
+    length: 0,
+  }));
+  const text = problems.map((problem) => `${problem.path === '' ? 'configuration' : problem.path}: ${problem.reason}; ${problem.remedy}`);
+  throw new ConfigurationError('MILLRACE_E_CONFIG_INVALID', `configuration is wrong: ${text.join('. ')}`, problems);
+}
