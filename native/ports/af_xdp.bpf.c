@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+// Decides in the driver which packets belong to the balancer: those whose destination is one of its own addresses (a VIP or a
+// local address) go to the worker of the receive queue they arrived on, everything else to the kernel's stack. So ARP, neighbour
+// discovery, ssh, routing daemons and health checks never pass through a data queue.
+// Guarantees: never drops; a packet that it cannot read is the kernel's; without a socket on the queue the packet is the
+// kernel's; received = to_workers + to_kernel at every instant between two packets. Runs in NAPI context (native mode) or after
+// the skb was made (SKB mode), on the CPU of the receive queue.
+#include <linux/bpf.h>
+#include <linux/icmpv6.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#define MAX_VLAN_TAGS 2
+// Router solicitation to redirect (RFC 4861 4.1-4.5).
+#define ICMPV6_ND_FIRST 133
+#define ICMPV6_ND_LAST 137
+
+struct vlan_tag {
+  __be16 control;
+  __be16 type;
+};
+
+// Network byte order; IPv4 as ::ffff:a.b.c.d (RFC 4291 2.5.5.2).
+struct address {
+  __be32 words[4];
+};
+
+// Layout shared with XdpCounters in xdp_attachment.cc.
+struct counters {
+  __u64 received_packets;
+  __u64 received_bytes;
+  __u64 to_workers_packets;
+  __u64 to_workers_bytes;
+  __u64 to_kernel_packets;
+  __u64 to_kernel_bytes;
+};
+
+// Receive queue -> AF_XDP socket. Sized to the number of receive queues before it is loaded.
+struct {
+  __uint(type, BPF_MAP_TYPE_XSKMAP);
+  __uint(max_entries, 64);
+  __type(key, __u32);
+  __type(value, __u32);
+} sockets SEC(".maps");
+
+// Not preallocated: the full size would cost megabytes per interface, and it changes only with the configuration.
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, 65536);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, struct address);
+  __type(value, __u8);
+} owned SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct counters);
+} statistics SEC(".maps");
+
+static __always_inline int is_vlan(__be16 type) { return type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD); }
+
+// Fragments are judged by their address alone: a worker counts them, the kernel would answer or forward them.
+static __always_inline int is_owned_v4(const struct iphdr* ip, const void* end) {
+  if ((const void*)(ip + 1) > end) return 0;
+  struct address key = {{0, 0, bpf_htonl(0xffff), ip->daddr}};
+  return bpf_map_lookup_elem(&owned, &key) != 0;
+}
+
+static __always_inline int is_owned_v6(const struct ipv6hdr* ip, const void* end) {
+  if ((const void*)(ip + 1) > end) return 0;
+  struct address key;
+  __builtin_memcpy(&key, &ip->daddr, sizeof(key));
+  // A v4-mapped destination never stands in an IPv6 header (net/address.h); it must not match an owned IPv4 address.
+  if (key.words[0] == 0 && key.words[1] == 0 && key.words[2] == bpf_htonl(0xffff)) return 0;
+  if (bpf_map_lookup_elem(&owned, &key) == 0) return 0;
+  // Neighbour discovery sent to the address itself (unreachability probes) is answered by the control thread from a packet
+  // socket.
+  if (ip->nexthdr == IPPROTO_ICMPV6) {
+    const struct icmp6hdr* icmp = (const void*)(ip + 1);
+    if ((const void*)(icmp + 1) > end) return 0;
+    if (icmp->icmp6_type >= ICMPV6_ND_FIRST && icmp->icmp6_type <= ICMPV6_ND_LAST) return 0;
+  }
+  return 1;
+}
+
+static __always_inline int is_for_workers(const void* data, const void* end) {
+  const struct ethhdr* ethernet = data;
+  if ((const void*)(ethernet + 1) > end) return 0;
+  __be16 type = ethernet->h_proto;
+  const void* next = ethernet + 1;
+#pragma unroll
+  for (int i = 0; i < MAX_VLAN_TAGS; i++) {
+    if (!is_vlan(type)) break;
+    const struct vlan_tag* tag = next;
+    if ((const void*)(tag + 1) > end) return 0;
+    type = tag->type;
+    next = tag + 1;
+  }
+  if (type == bpf_htons(ETH_P_IP)) return is_owned_v4(next, end);
+  if (type == bpf_htons(ETH_P_IPV6)) return is_owned_v6(next, end);
+  return 0;
+}
+
+SEC("xdp")
+int millrace_xdp(struct xdp_md* context) {
+  const void* data = (const void*)(long)context->data;
+  const void* end = (const void*)(long)context->data_end;
+  const __u64 bytes = context->data_end - context->data;
+
+  int verdict = XDP_PASS;
+  // The third argument is the verdict for a queue that has no socket.
+  if (is_for_workers(data, end)) verdict = (int)bpf_redirect_map(&sockets, context->rx_queue_index, XDP_PASS);
+
+  __u32 zero = 0;
+  struct counters* counters = bpf_map_lookup_elem(&statistics, &zero);
+  if (counters) {
+    counters->received_packets++;
+    counters->received_bytes += bytes;
+    if (verdict == XDP_REDIRECT) {
+      counters->to_workers_packets++;
+      counters->to_workers_bytes += bytes;
+    } else {
+      counters->to_kernel_packets++;
+      counters->to_kernel_bytes += bytes;
+    }
+  }
+  return verdict;
+}
+
+char kernel_license[] SEC("license") = "Dual BSD/GPL";

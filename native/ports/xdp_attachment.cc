@@ -1,0 +1,266 @@
+// See xdp_attachment.h.
+#include "ports/xdp_attachment.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/if_link.h>
+#include <net/if.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <iterator>
+#include <utility>
+
+#include "af_xdp.skel.h"
+
+namespace millrace {
+namespace {
+
+/// Keeps libbpf from printing and remembers its last line, which says more than the errno.
+class LibbpfMessages {
+ public:
+  LibbpfMessages() : previous_(libbpf_set_print(&LibbpfMessages::keep)) { last().clear(); }
+  ~LibbpfMessages() { libbpf_set_print(previous_); }
+  LibbpfMessages(const LibbpfMessages&) = delete;
+  LibbpfMessages& operator=(const LibbpfMessages&) = delete;
+
+  static std::string& last() {
+    thread_local std::string line;
+    return line;
+  }
+
+ private:
+  __attribute__((format(printf, 2, 0))) static int keep(libbpf_print_level level, const char* format, va_list arguments) {
+    if (level != LIBBPF_WARN) return 0;
+    char line[256];
+    const int length = std::vsnprintf(line, sizeof(line), format, arguments);
+    last() = line;
+    while (!last().empty() && last().back() == '\n') last().pop_back();
+    return length;
+  }
+
+  libbpf_print_fn_t previous_;
+};
+
+/// Name of the lock in the abstract socket namespace, which belongs to the network namespace just as the interface index does,
+/// and which the kernel clears with the process.
+socklen_t lock_address(std::uint32_t interface_index, sockaddr_un& address) {
+  address = {};
+  address.sun_family = AF_UNIX;
+  const std::string name = "millrace/interface/" + std::to_string(interface_index);
+  name.copy(address.sun_path + 1, sizeof(address.sun_path) - 1);
+  return static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+}
+
+/// Process id of who listens on the lock; 0 if it cannot be told from here.
+int lock_holder(const sockaddr_un& address, socklen_t length) {
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return 0;
+  int pid = 0;
+  if (connect(fd, reinterpret_cast<const sockaddr*>(&address), length) == 0) {
+    ucred credentials{};
+    socklen_t size = sizeof(credentials);
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0) pid = credentials.pid;
+  }
+  close(fd);
+  return pid;
+}
+
+bool before(const IpAddress& a, const IpAddress& b) { return a.high != b.high ? a.high < b.high : a.low < b.low; }
+
+}  // namespace
+
+struct XdpAttachment::Program {
+  millrace_af_xdp* skeleton = nullptr;
+  int owned_map = -1;
+  int socket_map = -1;
+  int statistics_map = -1;
+  int program = -1;
+  ~Program() { millrace_af_xdp__destroy(skeleton); }
+};
+
+Result<std::unique_ptr<XdpAttachment>> XdpAttachment::attach(const Options& options) {
+  const Result<std::vector<InterfaceProbe>> probes = probe_interfaces();
+  if (!probes) return probes.error();
+  const auto found = std::find_if(probes.value().begin(), probes.value().end(),
+                                  [&](const InterfaceProbe& probe) { return probe.name == options.interface; });
+  if (found == probes.value().end()) {
+    std::string names;
+    for (const InterfaceProbe& probe : probes.value()) names += (names.empty() ? "" : ", ") + probe.name;
+    return Error{"interface_not_found",
+                 "there is no interface " + options.interface + " in this network namespace. There are: " + names + ".", ENODEV};
+  }
+  std::unique_ptr<XdpAttachment> attachment(new XdpAttachment());
+  attachment->probe_ = *found;
+  // The lock before the checks: of an interface that another Millrace holds, its XDP program is not the news.
+  if (Result<void> taken = attachment->take_lock(); !taken) return taken.error();
+  if (Result<void> fit = check_interface(attachment->probe_, options.needs); !fit) return fit.error();
+  const std::uint64_t capabilities = read_capabilities();
+  if (Result<void> loaded = attachment->load(capabilities); !loaded) return loaded.error();
+  if (Result<void> linked = attachment->link(options.needs.attach_mode, capabilities); !linked) return linked.error();
+  return attachment;
+}
+
+XdpAttachment::~XdpAttachment() {
+  if (link_fd_ >= 0) close(link_fd_);
+  program_.reset();
+  if (lock_fd_ >= 0) close(lock_fd_);
+}
+
+Result<void> XdpAttachment::take_lock() {
+  lock_fd_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  sockaddr_un address;
+  const socklen_t length = lock_address(probe_.index, address);
+  if (lock_fd_ >= 0 && bind(lock_fd_, reinterpret_cast<const sockaddr*>(&address), length) == 0 && listen(lock_fd_, 64) == 0)
+    return {};
+  const int error = errno;
+  if (lock_fd_ >= 0) close(std::exchange(lock_fd_, -1));
+  if (error == EADDRINUSE) return interface_busy(probe_.name, lock_holder(address, length));
+  return Error{"interface_busy", "cannot take the lock of interface " + probe_.name + ": " + std::strerror(error), error};
+}
+
+void XdpAttachment::drain_lock() const {
+  for (int fd = accept4(lock_fd_, nullptr, nullptr, SOCK_CLOEXEC); fd >= 0;
+       fd = accept4(lock_fd_, nullptr, nullptr, SOCK_CLOEXEC)) {
+    close(fd);
+  }
+}
+
+Result<void> XdpAttachment::load(std::uint64_t capabilities) {
+  const LibbpfMessages messages;
+  auto program = std::make_unique<Program>();
+  program->skeleton = millrace_af_xdp__open();
+  if (program->skeleton == nullptr) {
+    return xdp_error(probe_.name, "cannot open the XDP program", errno, LibbpfMessages::last(), capabilities);
+  }
+  bpf_map__set_max_entries(program->skeleton->maps.sockets, probe_.rx_queues);
+  if (const int error = millrace_af_xdp__load(program->skeleton); error != 0) {
+    return xdp_error(probe_.name, "cannot load the XDP program", -error, LibbpfMessages::last(), capabilities);
+  }
+  program->owned_map = bpf_map__fd(program->skeleton->maps.owned);
+  program->socket_map = bpf_map__fd(program->skeleton->maps.sockets);
+  program->statistics_map = bpf_map__fd(program->skeleton->maps.statistics);
+  program->program = bpf_program__fd(program->skeleton->progs.millrace_xdp);
+  program_ = std::move(program);
+  return {};
+}
+
+Result<void> XdpAttachment::link(AttachMode wanted, std::uint64_t capabilities) {
+  const auto try_mode = [&](std::uint32_t flags) {
+    bpf_link_create_opts options{};
+    options.sz = sizeof(options);
+    options.flags = flags;
+    link_fd_ = bpf_link_create(program_->program, static_cast<int>(probe_.index), BPF_XDP, &options);
+    return link_fd_ >= 0 ? 0 : errno;
+  };
+  if (wanted != AttachMode::kSkb) {
+    const int error = try_mode(XDP_FLAGS_DRV_MODE);
+    mode_ = XdpMode::kNative;
+    if (error == 0) return {};
+    const Error refusal = xdp_error(probe_.name, "cannot attach the XDP program in native mode", error, "", capabilities);
+    // Neither a missing right nor a rival's program gets better in the other mode.
+    const bool hopeless = error == EPERM || error == EACCES || error == EBUSY || error == EEXIST;
+    if (wanted == AttachMode::kNative || hopeless) return refusal;
+    fallback_reason_ = refusal.message;
+  }
+  const int error = try_mode(XDP_FLAGS_SKB_MODE);
+  mode_ = XdpMode::kSkb;
+  if (error != 0) return xdp_error(probe_.name, "cannot attach the XDP program in skb mode", error, "", capabilities);
+  return {};
+}
+
+Result<void> XdpAttachment::set_owned_addresses(std::span<const IpAddress> addresses) {
+  std::vector<IpAddress> wanted(addresses.begin(), addresses.end());
+  std::sort(wanted.begin(), wanted.end(), before);
+  wanted.erase(std::unique(wanted.begin(), wanted.end()), wanted.end());
+  if (wanted.size() > kMaxAddresses) {
+    return Error{"limit_exceeded",
+                 std::to_string(wanted.size()) + " VIPs and local addresses; at most " + std::to_string(kMaxAddresses) +
+                     " are possible per interface.",
+                 E2BIG};
+  }
+  std::vector<IpAddress> added;
+  std::vector<IpAddress> removed;
+  std::set_difference(wanted.begin(), wanted.end(), owned_.begin(), owned_.end(), std::back_inserter(added), before);
+  std::set_difference(owned_.begin(), owned_.end(), wanted.begin(), wanted.end(), std::back_inserter(removed), before);
+  // The kernel's table holds kMaxAddresses; when old and new together exceed that, the old ones must go first.
+  const bool remove_first = owned_.size() + added.size() > kMaxAddresses;
+  if (remove_first) {
+    if (Result<void> result = remove_owned(removed); !result) return result;
+  }
+  if (Result<void> result = add_owned(added); !result) return result;
+  return remove_first ? Result<void>() : remove_owned(removed);
+}
+
+Result<void> XdpAttachment::add_owned(std::span<const IpAddress> addresses) {
+  const std::uint8_t present = 1;
+  std::size_t done = 0;
+  int error = 0;
+  while (done < addresses.size() && error == 0) {
+    error = bpf_map_update_elem(program_->owned_map, addresses[done].bytes(), &present, BPF_ANY) == 0 ? 0 : errno;
+    if (error == 0) done++;
+  }
+  // Also after a failure `owned_` says what the kernel's table holds.
+  const std::span<const IpAddress> stored = addresses.first(done);
+  std::vector<IpAddress> now;
+  std::set_union(owned_.begin(), owned_.end(), stored.begin(), stored.end(), std::back_inserter(now), before);
+  owned_ = std::move(now);
+  if (error == 0) return {};
+  return xdp_error(probe_.name, "cannot add address " + addresses[done].to_string() + " to the XDP program", error, "",
+                   read_capabilities());
+}
+
+Result<void> XdpAttachment::remove_owned(std::span<const IpAddress> addresses) {
+  std::size_t done = 0;
+  int error = 0;
+  while (done < addresses.size() && error == 0) {
+    error = bpf_map_delete_elem(program_->owned_map, addresses[done].bytes()) == 0 || errno == ENOENT ? 0 : errno;
+    if (error == 0) done++;
+  }
+  const std::span<const IpAddress> gone = addresses.first(done);
+  std::vector<IpAddress> now;
+  std::set_difference(owned_.begin(), owned_.end(), gone.begin(), gone.end(), std::back_inserter(now), before);
+  owned_ = std::move(now);
+  if (error == 0) return {};
+  return xdp_error(probe_.name, "cannot remove address " + addresses[done].to_string() + " from the XDP program", error, "",
+                   read_capabilities());
+}
+
+Result<void> XdpAttachment::set_socket(std::uint32_t queue, int fd) {
+  if (bpf_map_update_elem(program_->socket_map, &queue, &fd, BPF_ANY) == 0) return {};
+  if (errno == E2BIG) {
+    return Error{"interface_queues_too_few",
+                 "interface " + probe_.name + " has no receive queue " + std::to_string(queue) + "; it has " +
+                     std::to_string(queues()) + ".",
+                 E2BIG};
+  }
+  return xdp_error(probe_.name, "cannot give queue " + std::to_string(queue) + " to its socket", errno, "", read_capabilities());
+}
+
+XdpCounters XdpAttachment::counters() const {
+  drain_lock();
+  XdpCounters sum;
+  const int cpus = libbpf_num_possible_cpus();
+  if (cpus <= 0) return sum;
+  static_assert(sizeof(XdpCounters) == 6 * 8, "layout of struct counters in af_xdp.bpf.c");
+  std::vector<XdpCounters> per_cpu(static_cast<std::size_t>(cpus));
+  const std::uint32_t zero = 0;
+  if (bpf_map_lookup_elem(program_->statistics_map, &zero, per_cpu.data()) != 0) return sum;
+  for (const XdpCounters& one : per_cpu) {
+    sum.received_packets += one.received_packets;
+    sum.received_bytes += one.received_bytes;
+    sum.to_workers_packets += one.to_workers_packets;
+    sum.to_workers_bytes += one.to_workers_bytes;
+    sum.to_kernel_packets += one.to_kernel_packets;
+    sum.to_kernel_bytes += one.to_kernel_bytes;
+  }
+  return sum;
+}
+
+}  // namespace millrace
