@@ -35,6 +35,16 @@ export const ERROR_CATALOGUE = {
     meaning: 'The sizes given for packet memory do not fit together.',
     remedy: 'Leave frameSize on auto and framesPerWorker at its default, or correct the value named in the message.',
   },
+  MILLRACE_E_SESSION_TABLE_INVALID: {
+    kind: 'configuration',
+    meaning: 'The number of sessions per worker is outside what the table can hold.',
+    remedy: 'Correct sessions.maxPerWorker.',
+  },
+  MILLRACE_E_CHANGE_NEEDS_RESTART: {
+    kind: 'configuration',
+    meaning: 'The new configuration changes something that is fixed while a dataplane runs (workers, interfaces, packet memory).',
+    remedy: 'Keep the old value, or stop the load balancer and start it with the new configuration.',
+  },
   MILLRACE_E_PCAP_INVALID: {
     kind: 'input',
     meaning: 'A capture file is not a classic pcap file with Ethernet frames, or is cut off.',
@@ -79,6 +89,11 @@ export const ERROR_CATALOGUE = {
     kind: 'host',
     meaning: 'Packet memory cannot be allocated.',
     remedy: 'Free memory, reserve huge pages, or lower framesPerWorker.',
+  },
+  MILLRACE_E_SESSION_TABLE_MEMORY: {
+    kind: 'host',
+    meaning: 'Memory for the session tables cannot be reserved.',
+    remedy: 'Lower sessions.maxPerWorker or workers, or give the process more address space.',
   },
   MILLRACE_E_INTERFACE_NOT_FOUND: {
     kind: 'interface',
@@ -238,8 +253,8 @@ export class MillraceError extends Error {
 
   static override [Symbol.hasInstance](value: unknown): boolean {
     // A subclass made elsewhere has no brand of its own: the ordinary rule applies to it.
-    if (!Object.hasOwn(this, 'brand')) return Function.prototype[Symbol.hasInstance].call(this, value);
-    return typeof value === 'object' && value !== null && this.brand in value;
+    if (!Object.hasOwn(MillraceError, 'brand')) return Function.prototype[Symbol.hasInstance].call(MillraceError, value);
+    return typeof value === 'object' && value !== null && MillraceError.brand in value;
   }
 }
 

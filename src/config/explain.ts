@@ -115,7 +115,8 @@ function explainOne(error: ErrorObject, path: ConfigPath, held: unknown, root: S
 
 function remedyFor(schema: SchemaNode, held: unknown): string {
   if (held === null || held === undefined) {
-    return schema.type === 'array' || schema.type === 'object' ? 'indent what belongs to this key below it, or write [] or {}' : 'write a value';
+    if (schema.type === 'array') return 'indent the entries below it, or write [] for none';
+    return schema.type === 'object' ? 'indent its keys below it, or remove it' : `write ${expectation(schema)}`;
   }
   const known = knownWords(schema);
   const near = typeof held === 'string' ? suggest(held, known) : undefined;

@@ -7,6 +7,7 @@ import { ConfigurationError } from '../errors.js';
 import { parseAddress, parseMac, parsePortRange, parsePrefix } from './address.js';
 import { explain, type SchemaNode } from './explain.js';
 import { type Finding, formatPath } from './finding.js';
+import { formatProblems } from './format.js';
 import { validationSchema } from './json-schema.js';
 import type { Config, ConfigInput } from './schema.js';
 import { checkSemantics } from './semantics.js';
@@ -63,16 +64,20 @@ function fillUnionDefaults(value: unknown): void {
 export function validateConfig(value: ConfigInput | Config): Config {
   const result = checkConfig(value);
   if ('config' in result) return result.config;
-  const problems = result.findings.map((finding) => ({
+  throw findingsError(result.findings);
+}
+
+/** The error for findings that stand in no text. */
+export function findingsError(findings: readonly Finding[]): ConfigurationError {
+  const problems = findings.map(({ path, reason, remedy }) => ({
     file: '',
     line: 0,
     column: 0,
-    path: formatPath(finding.path),
-    reason: finding.reason,
-    remedy: finding.remedy,
+    path: formatPath(path),
+    reason,
+    remedy,
     source: '',
     length: 0,
   }));
-  const text = problems.map((problem) => `${problem.path === '' ? 'configuration' : problem.path}: ${problem.reason}; ${problem.remedy}`);
-  throw new ConfigurationError('MILLRACE_E_CONFIG_INVALID', `configuration is wrong: ${text.join('. ')}`, problems);
+  return new ConfigurationError('MILLRACE_E_CONFIG_INVALID', formatProblems(problems), problems);
 }
