@@ -52,7 +52,7 @@ using NextHopId = std::uint16_t;
 
 namespace session_flag {
 inline constexpr std::uint8_t kIpv6 = 1;
-/// Counted as an active connection of its server (TCP ESTABLISHED, UDP NORMAL).
+/// Counted as an active connection of its server now; which states are: is_active() in sessions/tcp_state.h.
 inline constexpr std::uint8_t kActive = 2;
 }  // namespace session_flag
 
