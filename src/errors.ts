@@ -252,9 +252,12 @@ export class MillraceError extends Error {
   }
 
   static override [Symbol.hasInstance](value: unknown): boolean {
+    // `this` is the class that stands right of instanceof: naming MillraceError instead would make every error one of every class.
+    // biome-ignore-start lint/complexity/noThisInStatic: see above
     // A subclass made elsewhere has no brand of its own: the ordinary rule applies to it.
-    if (!Object.hasOwn(MillraceError, 'brand')) return Function.prototype[Symbol.hasInstance].call(MillraceError, value);
-    return typeof value === 'object' && value !== null && MillraceError.brand in value;
+    if (!Object.hasOwn(this, 'brand')) return Function.prototype[Symbol.hasInstance].call(this, value);
+    return typeof value === 'object' && value !== null && this.brand in value;
+    // biome-ignore-end lint/complexity/noThisInStatic: see above
   }
 }
 
