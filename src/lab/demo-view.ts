@@ -82,7 +82,9 @@ class TerminalView implements DemoView {
   }
 
   #draw(lines: readonly string[]): void {
-    this.#out.write(`${lines.join('\n')}\n`);
+    // A line that the terminal wraps would be two lines, and the next redraw would leave one behind.
+    const width = (process.stdout.columns || 80) - 1;
+    this.#out.write(`${lines.map((line) => line.slice(0, width)).join('\n')}\n`);
     this.#drawn = lines.length;
   }
 
