@@ -48,10 +48,20 @@ export class Timeline {
   readonly servers: Record<string, Record<string, number>> = {};
   passedToKernel = 0;
   #now = START;
+  #standstill = false;
 
   /** Lets the capture's time pass. */
   wait(seconds: number): this {
     this.#now += BigInt(Math.round(seconds * 1000)) * MILLISECOND;
+    return this;
+  }
+
+  /** All packets of `play` arrive at one instant: for what may come out in either order. */
+  simultaneously(play: () => void): this {
+    this.#standstill = true;
+    play();
+    this.#standstill = false;
+    this.#tick();
     return this;
   }
 
@@ -126,7 +136,7 @@ export class Timeline {
   }
 
   #tick(): void {
-    this.#now += MILLISECOND;
+    if (!this.#standstill) this.#now += MILLISECOND;
   }
 }
 

@@ -8,7 +8,21 @@
 import type { ExtensionFields, PacketBuilder, TcpOption } from '../../support/packet/index.js';
 import { isIpv6, packet } from '../../support/packet/index.js';
 import type { Host } from './network.js';
-import { CLIENT, CLIENT6, LAN_MAC, LOCAL, LOCAL_PORT, LOCAL6, SERVER1, SERVER1_V6, VIP, VIP6, WAN_MAC } from './network.js';
+import {
+  CLIENT,
+  CLIENT6,
+  LAN_MAC,
+  LOCAL,
+  LOCAL_PORT,
+  LOCAL6,
+  SERVER1,
+  SERVER1_V6,
+  SERVER2,
+  SERVER2_V6,
+  VIP,
+  VIP6,
+  WAN_MAC,
+} from './network.js';
 
 /** A local address and port. With a name, it is a placeholder: the run decides, the comparison binds it at its first use. */
 export interface Local {
@@ -172,4 +186,35 @@ export function webFlow(changes: Partial<FlowOptions> = {}): Flow {
 export function web6Flow(changes: Partial<FlowOptions> = {}): Flow {
   const defaults = { client: CLIENT6, vip: VIP6, vipPort: 80, server: SERVER1_V6, serverPort: 8080, local: LOCAL_V6 };
   return new Flow({ protocol: 'tcp', ...COMMON, ...defaults, ...changes });
+}
+
+/** A datagram exchange with the service "dns" of the shared configuration. */
+export function dnsFlow(changes: Partial<FlowOptions> = {}): Flow {
+  const defaults = { client: CLIENT, vip: VIP, vipPort: 53, server: SERVER2, serverPort: 5353, local: LOCAL_V4 };
+  return new Flow({ protocol: 'udp', ...COMMON, ...defaults, ...changes });
+}
+
+/** The same over IPv6: "dns6". */
+export function dns6Flow(changes: Partial<FlowOptions> = {}): Flow {
+  const defaults = { client: CLIENT6, vip: VIP6, vipPort: 53, server: SERVER2_V6, serverPort: 5353, local: LOCAL_V6 };
+  return new Flow({ protocol: 'udp', ...COMMON, ...defaults, ...changes });
+}
+
+/** The three packets of a TCP handshake. */
+export function handshake(flow: Flow): Step[] {
+  return [
+    flow.fromClient({ flags: 'S', seq: 1000 }),
+    flow.fromServer({ flags: 'SA', seq: 5000, ack: 1001 }),
+    flow.fromClient({ flags: 'A', seq: 1001, ack: 5001 }),
+  ];
+}
+
+/** The four packets of an orderly end that the client begins. */
+export function closedByClient(flow: Flow): Step[] {
+  return [
+    flow.fromClient({ flags: 'FA', seq: 1001, ack: 5001 }),
+    flow.fromServer({ flags: 'A', seq: 5001, ack: 1002 }),
+    flow.fromServer({ flags: 'FA', seq: 5001, ack: 1002 }),
+    flow.fromClient({ flags: 'A', seq: 1002, ack: 5002 }),
+  ];
 }

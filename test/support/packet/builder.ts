@@ -124,12 +124,22 @@ const PROTOCOL: Partial<Record<Layer['kind'], number>> = { tcp: 6, udp: 17, icmp
 const TCP_FLAGS = 'FSRPAUEC';
 const NO_NEXT_HEADER = 59;
 
-const concat = (...parts: readonly (Uint8Array | readonly number[])[]): Uint8Array => Uint8Array.from(parts.flatMap((p) => [...p]));
+const concat = (...parts: readonly (Uint8Array | readonly number[])[]): Uint8Array =>
+  Uint8Array.from(parts.flatMap((p) => [...p]));
 const u16 = (v: number): number[] => [(v >>> 8) & 0xff, v & 0xff];
 const u32 = (v: number): number[] => [...u16(v >>> 16), ...u16(v & 0xffff)];
-const padded = (bytes: readonly number[], unit: number): number[] => [...bytes, ...new Array<number>((unit - (bytes.length % unit)) % unit).fill(0)];
+const padded = (bytes: readonly number[], unit: number): number[] => [
+  ...bytes,
+  ...new Array<number>((unit - (bytes.length % unit)) % unit).fill(0),
+];
 
-function withChecksum(bytes: Uint8Array, offset: number, fields: ChecksumFields, start: number, zeroMeansNone = false): Uint8Array {
+function withChecksum(
+  bytes: Uint8Array,
+  offset: number,
+  fields: ChecksumFields,
+  start: number,
+  zeroMeansNone = false,
+): Uint8Array {
   const right = internetChecksum(bytes, start);
   let value = fields.checksum ?? onesComplementAdd(right, fields.checksumError ?? 0);
   // RFC 768: a computed zero is sent as all ones, since zero says "no checksum".
@@ -178,7 +188,8 @@ export class PacketBuilder {
   }
   /** Text, bytes, or a number: so many bytes of a recognisable pattern. */
   payload(content: string | Uint8Array | number): this {
-    if (typeof content === 'number') return this.#add({ kind: 'payload', fields: Uint8Array.from({ length: content }, (_, i) => i & 0xff) });
+    if (typeof content === 'number')
+      return this.#add({ kind: 'payload', fields: Uint8Array.from({ length: content }, (_, i) => i & 0xff) });
     return this.#add({ kind: 'payload', fields: typeof content === 'string' ? new TextEncoder().encode(content) : content });
   }
   /** Ethernet padding behind the packet up to `length` bytes of frame; filled with `fill` so that it is seen if it leaks. */
@@ -213,9 +224,18 @@ export class PacketBuilder {
     const next = this.#layers[index + 1]?.kind;
     switch (layer.kind) {
       case 'eth':
-        return concat(macBytes(layer.fields.destination), macBytes(layer.fields.source), u16(layer.fields.type ?? ethertype(next)), rest);
+        return concat(
+          macBytes(layer.fields.destination),
+          macBytes(layer.fields.source),
+          u16(layer.fields.type ?? ethertype(next)),
+          rest,
+        );
       case 'vlan':
-        return concat(u16(((layer.fields.priority ?? 0) << 13) | layer.fields.id), u16(layer.fields.type ?? ethertype(next)), rest);
+        return concat(
+          u16(((layer.fields.priority ?? 0) << 13) | layer.fields.id),
+          u16(layer.fields.type ?? ethertype(next)),
+          rest,
+        );
       case 'ipv4':
         return encodeIpv4(layer.fields, next === undefined ? 0 : (PROTOCOL[next] ?? 0), rest);
       case 'ipv6':
@@ -229,7 +249,11 @@ export class PacketBuilder {
       case 'icmp':
         return encodeIcmp(layer.fields, 0, rest);
       case 'icmpv6':
-        return encodeIcmp(layer.fields, pseudo ? pseudoHeaderSum(pseudo.source, pseudo.destination, 58, 8 + rest.length) : 0, rest);
+        return encodeIcmp(
+          layer.fields,
+          pseudo ? pseudoHeaderSum(pseudo.source, pseudo.destination, 58, 8 + rest.length) : 0,
+          rest,
+        );
       case 'arp':
         return encodeArp(layer.fields, rest);
       case 'payload':
@@ -293,7 +317,10 @@ function encodeExtension(f: ExtensionFields, nextHeader: number, rest: Uint8Arra
 }
 
 function encodeTcp(f: TcpFields, pseudo: Pseudo | undefined, rest: Uint8Array): Uint8Array {
-  const options = padded((f.options ?? []).flatMap((o) => [...o]), 4);
+  const options = padded(
+    (f.options ?? []).flatMap((o) => [...o]),
+    4,
+  );
   const length = 20 + options.length;
   const flags = [...(f.flags ?? 'A')].reduce((bits, letter) => {
     const bit = TCP_FLAGS.indexOf(letter);

@@ -17,7 +17,15 @@ export interface DecodedPacket {
 }
 
 const FLAG_LETTERS = 'FSRPAUEC';
-const OPTION_NAMES: Readonly<Record<number, string>> = { 0: 'end', 1: 'nop', 2: 'mss', 3: 'wscale', 4: 'sackOK', 5: 'sack', 8: 'ts' };
+const OPTION_NAMES: Readonly<Record<number, string>> = {
+  0: 'end',
+  1: 'nop',
+  2: 'mss',
+  3: 'wscale',
+  4: 'sackOK',
+  5: 'sack',
+  8: 'ts',
+};
 const EXTENSION_HEADERS: ReadonlySet<number> = new Set([0, 43, 44, 60]);
 
 const hex = (bytes: Uint8Array): string => [...bytes].map((b) => b.toString(16).padStart(2, '0')).join('');
@@ -78,7 +86,10 @@ function decodeIpv4(c: Cursor, at: number): DecodedPacket {
   c.set('ip.totalLength', c.u16(at + 2));
   c.set('ip.id', c.u16(at + 4));
   const fragment = c.u16(at + 6);
-  c.set('ip.flags', `${fragment & 0x4000 ? 'DF' : '--'} ${fragment & 0x2000 ? 'MF' : '--'}${fragment & 0x8000 ? ' reserved' : ''}`);
+  c.set(
+    'ip.flags',
+    `${fragment & 0x4000 ? 'DF' : '--'} ${fragment & 0x2000 ? 'MF' : '--'}${fragment & 0x8000 ? ' reserved' : ''}`,
+  );
   c.set('ip.fragmentOffset', (fragment & 0x1fff) * 8);
   c.set('ip.ttl', c.u8(at + 8));
   c.set('ip.protocol', c.u8(at + 9));
@@ -195,7 +206,13 @@ function tcpOptions(bytes: Uint8Array): string {
       break;
     }
     const data = bytes.subarray(i + 2, i + length);
-    out.push(kind === 2 && data.length === 2 ? `mss=${((data[0] ?? 0) << 8) | (data[1] ?? 0)}` : length > 2 ? `${name}=${hex(data)}` : name);
+    out.push(
+      kind === 2 && data.length === 2
+        ? `mss=${((data[0] ?? 0) << 8) | (data[1] ?? 0)}`
+        : length > 2
+          ? `${name}=${hex(data)}`
+          : name,
+    );
     i += length;
   }
   return out.join(' ');
@@ -205,11 +222,15 @@ function tcpOptions(bytes: Uint8Array): string {
 export function describePacket(frame: Uint8Array): string {
   const { fields, protocol } = decodePacket(frame);
   const get = (name: string): string => String(fields.get(name) ?? '?');
-  const wrong = [...fields].filter(([name, value]) => name.endsWith('checksumRight') && value === 'NO').map(([name]) => name.split('.')[0]);
+  const wrong = [...fields]
+    .filter(([name, value]) => name.endsWith('checksumRight') && value === 'NO')
+    .map(([name]) => name.split('.')[0]);
   const tail = `, ${frame.length} bytes${wrong.length > 0 ? `, WRONG CHECKSUM: ${wrong.join(' ')}` : ''}`;
   const tag = fields.has('vlan1.id') ? `VLAN ${get('vlan1.id')} ` : '';
-  if (fields.has('arp.operation')) return `${tag}ARP ${get('arp.operation')} ${get('arp.senderIp')} > ${get('arp.targetIp')}${tail}`;
-  if (!fields.has('ip.source')) return `${tag}Ethernet ${get('eth.source')} > ${get('eth.destination')} type ${get('eth.type')}${tail}`;
+  if (fields.has('arp.operation'))
+    return `${tag}ARP ${get('arp.operation')} ${get('arp.senderIp')} > ${get('arp.targetIp')}${tail}`;
+  if (!fields.has('ip.source'))
+    return `${tag}Ethernet ${get('eth.source')} > ${get('eth.destination')} type ${get('eth.type')}${tail}`;
   const ip = `${tag}IPv${get('ip.version')}`;
   const [from, to] = [get('ip.source'), get('ip.destination')];
   const hops = `, ttl ${fields.get('ip.ttl') ?? fields.get('ip.hopLimit') ?? '?'}${tail}`;
@@ -234,7 +255,8 @@ export function diffPackets(expected: Uint8Array, actual: Uint8Array): string[] 
   const length = Math.max(expected.length, actual.length);
   if (lines.length === 0) {
     for (let i = 0; i < length; i++) {
-      if (expected[i] !== actual[i]) lines.push(`byte ${i}: expected ${expected[i] ?? '(absent)'}, got ${actual[i] ?? '(absent)'}`);
+      if (expected[i] !== actual[i])
+        lines.push(`byte ${i}: expected ${expected[i] ?? '(absent)'}, got ${actual[i] ?? '(absent)'}`);
     }
   }
   return lines;

@@ -23,7 +23,10 @@ export interface PcapFormat {
 }
 
 /** The file's bytes. Snap length 262144, so nothing is cut. */
-export function encodePcap(packets: readonly CapturedPacket[], format: PcapFormat = { nanoseconds: true, bigEndian: false }): Uint8Array {
+export function encodePcap(
+  packets: readonly CapturedPacket[],
+  format: PcapFormat = { nanoseconds: true, bigEndian: false },
+): Uint8Array {
   const little = !format.bigEndian;
   const size = packets.reduce((sum, p) => sum + RECORD_HEADER + p.bytes.length, FILE_HEADER);
   const out = new Uint8Array(size);
@@ -70,7 +73,8 @@ export function decodePcap(bytes: Uint8Array): CapturedPacket[] {
     const fraction = view.getUint32(at + 4, little);
     const length = view.getUint32(at + 8, little);
     const start = at + RECORD_HEADER;
-    if (start + length > bytes.length) throw new Error(`packet ${packets.length + 1} cut: ${length} bytes announced at byte ${at}`);
+    if (start + length > bytes.length)
+      throw new Error(`packet ${packets.length + 1} cut: ${length} bytes announced at byte ${at}`);
     packets.push({
       time: BigInt(seconds) * 1_000_000_000n + BigInt(fraction) * (format.nanoseconds ? 1n : 1000n),
       bytes: bytes.slice(start, start + length),

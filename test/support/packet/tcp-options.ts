@@ -16,7 +16,14 @@ export const sack = (...blocks: readonly (readonly [number, number])[]): TcpOpti
   Uint8Array.of(5, 2 + 8 * blocks.length, ...blocks.flatMap(([left, right]) => [...u32(left), ...u32(right)]));
 export const timestamps = (value: number, echo: number): TcpOption => Uint8Array.of(8, 10, ...u32(value), ...u32(echo));
 /** Any kind, any claimed length: `length` may lie about `data`. */
-export const rawOption = (kind: number, length: number, data: readonly number[] = []): TcpOption => Uint8Array.of(kind, length, ...data);
+export const rawOption = (kind: number, length: number, data: readonly number[] = []): TcpOption =>
+  Uint8Array.of(kind, length, ...data);
 
 /** What a Linux client puts on its SYN. */
-export const linuxSynOptions = (segment = 1460): TcpOption[] => [mss(segment), sackPermitted(), timestamps(1000, 0), nop(), windowScale(7)];
+export const linuxSynOptions = (segment = 1460): TcpOption[] => [
+  mss(segment),
+  sackPermitted(),
+  timestamps(1000, 0),
+  nop(),
+  windowScale(7),
+];

@@ -1,0 +1,192 @@
+// Independent witnesses: tshark and scapy read every expected capture, and must see the addresses, ports and checksums that our own
+// decoder sees. A builder that is wrong in the same way as its decoder would be found here.
+
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type CapturedPacket, decodePacket, writePcap } from '../support/packet/index.js';
+import { goldenCases } from './definitions/index.js';
+import { web6Flow, webFlow } from './support/flow.js';
+
+/** One packet as a witness sees it. Checksum verdicts: 1 right, 0 wrong, '' none or not looked at. */
+interface Seen {
+  readonly source: string;
+  readonly destination: string;
+  readonly ports: string;
+  readonly ttl: string;
+  readonly ipChecksum: string;
+  readonly transportChecksum: string;
+}
+
+const TSHARK_FIELDS = [
+  'ip.src',
+  'ipv6.src',
+  'ip.dst',
+  'ipv6.dst',
+  'tcp.srcport',
+  'tcp.dstport',
+  'udp.srcport',
+  'udp.dstport',
+  'ip.ttl',
+  'ipv6.hlim',
+  'ip.checksum.status',
+  'tcp.checksum.status',
+  'udp.checksum.status',
+  'icmp.checksum.status',
+  'icmpv6.checksum.status',
+] as const;
+
+/** tshark with all checksum validation on; its statuses are 0 bad, 1 good, 2 unverified, 3 not present. */
+function readByTshark(file: string): Seen[] {
+  const validate = ['ip.check_checksum', 'tcp.check_checksum', 'udp.check_checksum'].flatMap((name) => ['-o', `${name}:TRUE`]);
+  // Without the heuristics a payload is a payload: no second IP header inside ICMP or DNS confuses the columns.
+  const fields = TSHARK_FIELDS.flatMap((name) => ['-e', name]);
+  const out = execFileSync(
+    'tshark',
+    ['-r', file, '-n', ...validate, '-T', 'fields', '-E', 'separator=|', '-E', 'occurrence=f', ...fields],
+    {
+      encoding: 'utf8',
+      maxBuffer: 64 << 20,
+      stdio: ['ignore', 'pipe', 'ignore'],
+    },
+  );
+  return out
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => {
+      const v = line.split('|');
+      const at = (name: (typeof TSHARK_FIELDS)[number]): string => v[TSHARK_FIELDS.indexOf(name)] ?? '';
+      const verdict = (status: string): string => (status === '0' || status === '1' ? status : '');
+      const sums = ['tcp', 'udp', 'icmp', 'icmpv6'].map((p) =>
+        verdict(at(`${p}.checksum.status` as (typeof TSHARK_FIELDS)[number])),
+      );
+      return {
+        source: at('ip.src') || at('ipv6.src'),
+        destination: at('ip.dst') || at('ipv6.dst'),
+        ports: [at('tcp.srcport') || at('udp.srcport'), at('tcp.dstport') || at('udp.dstport')].join('>'),
+        ttl: at('ip.ttl') || at('ipv6.hlim'),
+        ipChecksum: verdict(at('ip.checksum.status')),
+        transportChecksum: sums.find((s) => s !== '') ?? '',
+      };
+    });
+}
+
+/** scapy sums up the bytes as they came, with its own pseudo headers: a right checksum makes the sum zero. */
+const SCAPY_PROGRAM = `
+import sys, json
+from scapy.all import PcapReader, IP, IPv6, TCP, UDP, ICMP
+from scapy.layers.inet import in4_chksum
+from scapy.layers.inet6 import in6_chksum
+from scapy.utils import checksum
+
+def transport(packet):
+    for kind in (TCP, UDP, ICMP):
+        if kind in packet:
+            return packet[kind]
+    layer = packet.lastlayer()
+    while layer is not None and not layer.__class__.__name__.startswith("ICMPv6"):
+        layer = layer.underlayer
+    return layer
+
+def verdict(packet, l4):
+    if UDP in packet and l4.chksum == 0:
+        return ""
+    if ICMP in packet:
+        return "1" if checksum(l4.original) == 0 else "0"
+    number = 6 if TCP in packet else 17 if UDP in packet else 58
+    sum_of = in4_chksum if IP in packet else in6_chksum
+    return "1" if sum_of(number, l4.underlayer, l4.original) == 0 else "0"
+
+seen = []
+for packet in PcapReader(sys.argv[1]):
+    ip = packet[IP] if IP in packet else packet[IPv6]
+    l4 = transport(packet)
+    ports = "%d>%d" % (l4.sport, l4.dport) if TCP in packet or UDP in packet else ">"
+    head = ("1" if checksum(ip.original[:ip.ihl * 4]) == 0 else "0") if IP in packet else ""
+    ttl = ip.ttl if IP in packet else ip.hlim
+    seen.append(dict(source=ip.src, destination=ip.dst, ports=ports, ttl=str(ttl), ipChecksum=head, transportChecksum=verdict(packet, l4)))
+json.dump(seen, sys.stdout)
+`;
+
+function readByScapy(file: string): Seen[] {
+  return JSON.parse(
+    execFileSync('/usr/bin/python3', ['-c', SCAPY_PROGRAM, file], { encoding: 'utf8', maxBuffer: 64 << 20 }),
+  ) as Seen[];
+}
+
+function readByUs(packets: readonly CapturedPacket[]): Seen[] {
+  return packets.map(({ bytes }) => {
+    const { fields } = decodePacket(bytes);
+    const get = (...names: string[]): string => String(names.map((n) => fields.get(n)).find((v) => v !== undefined) ?? '');
+    const verdict = (text: string): string => ({ yes: '1', NO: '0' })[text] ?? '';
+    return {
+      source: get('ip.source'),
+      destination: get('ip.destination'),
+      ports: `${get('tcp.sourcePort', 'udp.sourcePort')}>${get('tcp.destinationPort', 'udp.destinationPort')}`,
+      ttl: get('ip.ttl', 'ip.hopLimit'),
+      ipChecksum: verdict(get('ip.checksumRight')),
+      transportChecksum: verdict(get('tcp.checksumRight', 'udp.checksumRight', 'icmp.checksumRight')),
+    };
+  });
+}
+
+const leaving = goldenCases.flatMap((c) => c.leaving.map((p) => ({ name: c.name, packet: p })));
+const hasTshark = spawnSync('tshark', ['--version']).status === 0;
+const hasScapy = spawnSync('/usr/bin/python3', ['-c', 'import scapy']).status === 0;
+
+describe('independent decoders', () => {
+  let directory = '';
+  let everything = '';
+  let damaged = '';
+
+  beforeAll(() => {
+    directory = mkdtempSync(join(tmpdir(), 'millrace-decoders-'));
+    everything = join(directory, 'out.pcap');
+    writePcap(
+      everything,
+      leaving.map((l) => l.packet),
+    );
+    damaged = join(directory, 'damaged.pcap');
+    writePcap(damaged, damagedPackets());
+  });
+  afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+  const witnesses = [
+    { name: 'tshark', available: hasTshark, read: readByTshark },
+    { name: 'scapy', available: hasScapy, read: readByScapy },
+  ];
+  for (const { name, available, read } of witnesses) {
+    it.skipIf(!available)(`${name} sees in every expected packet what our decoder sees`, () => {
+      const seen = read(everything);
+      const ours = readByUs(leaving.map((l) => l.packet));
+      expect(seen.length).toBe(ours.length);
+      const differences = ours.flatMap((own, i) =>
+        JSON.stringify(own) === JSON.stringify(seen[i])
+          ? []
+          : [`${leaving[i]?.name}: ours ${JSON.stringify(own)}, ${name} ${JSON.stringify(seen[i])}`],
+      );
+      expect(differences).toEqual([]);
+    });
+
+    it.skipIf(!available)(`${name} reports packets that were damaged on purpose`, () => {
+      const [ip, tcp, tcp6, good] = read(damaged);
+      expect(ip).toMatchObject({ ipChecksum: '0' });
+      expect(tcp).toMatchObject({ ipChecksum: '1', transportChecksum: '0' });
+      expect(tcp6).toMatchObject({ transportChecksum: '0' });
+      expect(good).toMatchObject({ ipChecksum: '1', transportChecksum: '1' });
+    });
+  }
+});
+
+function damagedPackets(): CapturedPacket[] {
+  const flip = (bytes: Uint8Array, at: number): Uint8Array => {
+    const out = Uint8Array.from(bytes);
+    out[at] = (out[at] ?? 0) ^ 1;
+    return out;
+  };
+  const frame = webFlow().fromClient({ payload: 'hello' }).leaving;
+  const frame6 = web6Flow().fromClient({ payload: 'hello' }).leaving;
+  return [flip(frame, 14 + 4), flip(frame, 14 + 20 + 7), flip(frame6, 14 + 40 + 24), frame].map((bytes) => ({ time: 0n, bytes }));
+}

@@ -1,0 +1,152 @@
+// Golden cases: which server a new connection gets. The sequences are those recorded from Linux IPVS 6.1: the server added last is
+// asked first, and wrr begins its first round at level 1.
+
+import { golden, type Timeline } from '../support/case.js';
+import { dnsFlow, handshake, local, webFlow } from '../support/flow.js';
+import { configWith, DNS, type Host, OTHER_CLIENT, SERVER1, SERVER2, SERVER3, WEB } from '../support/network.js';
+
+const SERVERS: readonly Host[] = [SERVER1, SERVER2, SERVER3];
+const widePorts = '20000-29999';
+
+function balanced(scheduler: 'rr' | 'wrr', ...weights: readonly number[]) {
+  const servers = weights.map((weight, i) => ({ address: SERVERS[i]?.address ?? '', port: 8080, weight }));
+  return { config: configWith({ localPorts: widePorts, services: [{ ...WEB, scheduler, servers }] }) };
+}
+
+/** One SYN after the other from one client; `order` names the server that must get each, from 1. */
+function connections(t: Timeline, order: string): void {
+  const numbers = order.split(' ').map(Number);
+  numbers.forEach((number, i) => {
+    const server = SERVERS[number - 1] ?? SERVER1;
+    t.forward(webFlow({ clientPort: 40000 + i, server, local: local(`connection ${i + 1}`) }).fromClient({ flags: 'S' }));
+  });
+  t.expect({ sessions_created: numbers.length, sessions: numbers.length });
+  for (const number of new Set(numbers)) {
+    const connections = numbers.filter((n) => n === number).length;
+    t.server('web', `192.0.2.1${number}:8080`, { connections, inPackets: connections, active: 0, inactive: connections });
+  }
+}
+
+export const schedulingCases = [
+  golden(
+    'rr-order',
+    'rr asks the servers in turn, the one listed last first, whatever their weights.',
+    (t) => {
+      connections(t, '3 2 1 3 2 1 3 2 1');
+    },
+    balanced('rr', 4, 3, 2),
+  ),
+  golden(
+    'rr-skips-weight-zero',
+    'rr passes over a server with weight 0.',
+    (t) => {
+      connections(t, '3 1 3 1 3 1');
+    },
+    balanced('rr', 7, 0, 3),
+  ),
+  golden(
+    'wrr-order-4-3-2',
+    'wrr with weights 4, 3, 2 gives the sequence of IPVS.',
+    (t) => {
+      connections(t, '3 2 1 1 2 1 3 2 1 3 2 1 1 2 1 3 2 1');
+    },
+    balanced('wrr', 4, 3, 2),
+  ),
+  golden(
+    'wrr-order-10-5',
+    'wrr with weights 10 and 5 gives the sequence of IPVS.',
+    (t) => {
+      connections(t, '2 1 1 2 1 1 2 1 1');
+    },
+    balanced('wrr', 10, 5),
+  ),
+  golden(
+    'wrr-order-7-0-3',
+    'wrr with weights 7, 0, 3 gives the sequence of IPVS and never the second server.',
+    (t) => {
+      connections(t, '3 1 1 1 1 1 3 1 3 1 3 1 1 1 1 1 3 1 3 1');
+    },
+    balanced('wrr', 7, 0, 3),
+  ),
+  golden(
+    'wrr-equal-weights',
+    'wrr with equal weights is rr.',
+    (t) => {
+      connections(t, '3 2 1 3 2 1');
+    },
+    balanced('wrr', 1, 1, 1),
+  ),
+  golden(
+    'rr-udp',
+    'UDP sessions are spread as connections are.',
+    (t) => {
+      [SERVER3, SERVER2, SERVER1, SERVER3].forEach((server, i) => {
+        t.forward(
+          dnsFlow({ clientPort: 40000 + i, server, local: local(`datagram ${i + 1}`) }).fromClient({ payload: 'question' }),
+        );
+      });
+      t.expect({ sessions_created: 4, sessions: 4 });
+    },
+    {
+      config: configWith({
+        localPorts: widePorts,
+        services: [{ ...DNS, scheduler: 'rr', servers: SERVERS.map((s) => ({ address: s.address, port: 5353 })) }],
+      }),
+    },
+  ),
+  golden(
+    'no-server-all-weights-zero',
+    'With all weights 0 a new connection has no server.',
+    (t) => {
+      t.drop(
+        'no_server',
+        webFlow().fromClient({ flags: 'S' }).arriving,
+        webFlow({ clientPort: 1 }).fromClient({ flags: 'S' }).arriving,
+      );
+    },
+    balanced('wrr', 0, 0),
+  ),
+  golden(
+    'no-server-empty-list',
+    'A service without servers drops new connections and datagrams.',
+    (t) => {
+      t.drop('no_server', webFlow().fromClient({ flags: 'S' }).arriving, dnsFlow().fromClient({ payload: 'question' }).arriving);
+    },
+    {
+      config: configWith({
+        services: [
+          { ...WEB, servers: [] },
+          { ...DNS, servers: [] },
+        ],
+      }),
+    },
+  ),
+  golden(
+    'local-ports-exhausted',
+    'When every local port towards a server is in use, new connections are dropped and old ones go on.',
+    (t) => {
+      const flow = webFlow();
+      t.forward(...handshake(flow)).drop(
+        'local_ports_exhausted',
+        webFlow({ client: OTHER_CLIENT }).fromClient({ flags: 'S' }).arriving,
+      );
+      t.forward(flow.fromClient({ payload: 'still here' })).expect({ sessions_created: 1, sessions: 1, sessions_established: 1 });
+    },
+  ),
+  golden('local-port-free-again', 'A local port is free again when its session has gone.', (t) => {
+    t.forward(webFlow().fromClient({ flags: 'S' })).wait(62);
+    t.forward(...handshake(webFlow({ client: OTHER_CLIENT })));
+    t.expect({ sessions_created: 2, sessions_expired: 1, sessions: 1, sessions_established: 1 });
+  }),
+  golden(
+    'session-table-full',
+    'When the session table is full, new connections are dropped.',
+    (t) => {
+      for (let i = 0; i < 64; i++)
+        t.forward(webFlow({ clientPort: 40000 + i, local: local(`connection ${i + 1}`) }).fromClient({ flags: 'S' }));
+      t.drop('session_table_full', webFlow({ clientPort: 50000 }).fromClient({ flags: 'S' }).arriving);
+      t.expect({ sessions_created: 64, sessions: 64 });
+    },
+    { config: configWith({ localPorts: widePorts, sessions: { maxPerWorker: 64 } }) },
+  ),
+];
