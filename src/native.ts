@@ -50,7 +50,11 @@ export function describeRuntime(): NativeRuntime {
 
 function glibcVersion(): string {
   if (process.platform !== 'linux') return '';
+  // Without this the report looks up the names of the peers of all open sockets, which can take seconds.
+  const network: unknown = Reflect.get(process.report, 'excludeNetwork');
+  Reflect.set(process.report, 'excludeNetwork', true);
   const report: unknown = process.report.getReport();
+  Reflect.set(process.report, 'excludeNetwork', network ?? false);
   const header: unknown = typeof report === 'object' && report !== null ? Reflect.get(report, 'header') : undefined;
   const version: unknown = typeof header === 'object' && header !== null ? Reflect.get(header, 'glibcVersionRuntime') : undefined;
   return typeof version === 'string' ? version : '';

@@ -1,0 +1,40 @@
+// Says what an apply changed, for events, logs and people; the dataplane itself takes whole tables and keeps what stayed the same.
+// Guarantees: pure; a service that only moved in the list is no change.
+// Thread: any; no state.
+import { isDeepStrictEqual } from 'node:util';
+import type { Config } from '../config/schema.js';
+
+export interface ConfigChanges {
+  readonly servicesAdded: readonly string[];
+  readonly servicesRemoved: readonly string[];
+  readonly servicesChanged: readonly string[];
+  /** Anything else that can change at run time: local addresses, routes, neighbours, timeouts. */
+  readonly otherChanged: boolean;
+}
+
+export function diffConfigs(from: Config, to: Config): ConfigChanges {
+  const before = new Map(from.services.map((service) => [service.name, service]));
+  const after = new Map(to.services.map((service) => [service.name, service]));
+  const { services: _before, ...restBefore } = from;
+  const { services: _after, ...restAfter } = to;
+  return {
+    servicesAdded: [...after.keys()].filter((name) => !before.has(name)),
+    servicesRemoved: [...before.keys()].filter((name) => !after.has(name)),
+    servicesChanged: [...after]
+      .filter(([name, service]) => before.has(name) && !isDeepStrictEqual(before.get(name), service))
+      .map(([name]) => name),
+    otherChanged: !isDeepStrictEqual(restBefore, restAfter),
+  };
+}
+
+/** One line for a person: "1 service added, 2 changed". */
+export function describeChanges(changes: ConfigChanges): string {
+  const count = (names: readonly string[], what: string): string[] => (names.length === 0 ? [] : [`${what} ${names.join(', ')}`]);
+  const parts = [
+    ...count(changes.servicesAdded, 'added'),
+    ...count(changes.servicesRemoved, 'removed'),
+    ...count(changes.servicesChanged, 'changed'),
+    ...(changes.otherChanged ? ['other settings changed'] : []),
+  ];
+  return parts.length === 0 ? 'nothing changed' : parts.join('; ');
+}

@@ -1,0 +1,88 @@
+// Edits a configuration: one service or server added, removed or weighed anew.
+// Guarantees: pure; the configuration passed in is not changed; naming something that is not there is an error and never a silent no-op.
+// Thread: any; no state.
+import { parseAddress } from '../config/address.js';
+import type { Config, ConfigInput } from '../config/schema.js';
+import { createError } from '../errors.js';
+
+export type ServiceInput = ConfigInput['services'][number];
+export type ServerInput = ServiceInput['servers'][number];
+
+/** Which server of a service is meant. `port` may be left out where it is the service's. */
+export interface ServerRef {
+  readonly address: string;
+  readonly port?: number;
+}
+
+type Service = Config['services'][number];
+
+function notFound(message: string, remedy: string): Error {
+  return createError('MILLRACE_E_INPUT_INVALID', message, { remedy });
+}
+
+function findService(config: Config, name: string): Service {
+  const service = config.services.find((candidate) => candidate.name === name);
+  if (service !== undefined) return service;
+  const names = config.services.map((candidate) => candidate.name).join(', ');
+  throw notFound(`there is no service "${name}"`, names === '' ? 'Add it with addService().' : `Services are: ${names}.`);
+}
+
+function findServer(service: Service, ref: ServerRef): Service['servers'][number] {
+  const port = ref.port ?? service.port;
+  const server = service.servers.find(
+    (candidate) => sameAddress(candidate.address, ref.address) && (candidate.port ?? service.port) === port,
+  );
+  if (server !== undefined) return server;
+  const list = service.servers.map((candidate) => `${candidate.address} port ${candidate.port ?? service.port}`).join(', ');
+  throw notFound(
+    `service "${service.name}" has no server ${ref.address} port ${port}`,
+    list === '' ? 'The service has no servers.' : `Its servers are: ${list}.`,
+  );
+}
+
+/** Whether two texts are one address: "2001:db8::1" and "2001:db8:0::1" are. */
+function sameAddress(a: string, b: string): boolean {
+  return a === b || (parseAddress(a)?.text ?? a) === (parseAddress(b)?.text ?? b);
+}
+
+/** A configuration in which one service is as `change` makes it. */
+function withService(config: Config, service: Service, servers: readonly ServerInput[]): ConfigInput {
+  return {
+    ...config,
+    services: config.services.map((candidate) => (candidate === service ? { ...service, servers: [...servers] } : candidate)),
+  };
+}
+
+export function addService(config: Config, service: ServiceInput): ConfigInput {
+  return { ...config, services: [...config.services, service] };
+}
+
+export function removeService(config: Config, name: string): ConfigInput {
+  const service = findService(config, name);
+  return { ...config, services: config.services.filter((candidate) => candidate !== service) };
+}
+
+export function addServer(config: Config, serviceName: string, server: ServerInput): ConfigInput {
+  const service = findService(config, serviceName);
+  return withService(config, service, [...service.servers, server]);
+}
+
+export function removeServer(config: Config, serviceName: string, ref: ServerRef): ConfigInput {
+  const service = findService(config, serviceName);
+  const server = findServer(service, ref);
+  return withService(
+    config,
+    service,
+    service.servers.filter((candidate) => candidate !== server),
+  );
+}
+
+export function setWeight(config: Config, serviceName: string, ref: ServerRef, weight: number): ConfigInput {
+  const service = findService(config, serviceName);
+  const server = findServer(service, ref);
+  return withService(
+    config,
+    service,
+    service.servers.map((candidate) => (candidate === server ? { ...candidate, weight } : candidate)),
+  );
+}

@@ -1,0 +1,297 @@
+// A running load balancer: the object that createLoadBalancer resolves with.
+// Guarantees: changes are made one after the other, each checked as a whole before any of it reaches the dataplane; a change that is
+// refused leaves everything as it was; reading statistics stops nothing; close() can be called at any time and any number of times.
+// Thread: the JavaScript thread that made it. Packets are handled by native threads, also while this thread is busy.
+import { EventEmitter } from 'node:events';
+import type { Config, ConfigInput } from './config/schema.js';
+import type { NativeConfig } from './config/to-native.js';
+import { type ConfigChanges, diffConfigs } from './control/diff.js';
+import * as edit from './control/edit.js';
+import { fixedChanges } from './control/fixed.js';
+import { abortable, SerialQueue } from './control/serial-queue.js';
+import { type Stats, StatsReader } from './control/stats.js';
+import { configApplyChannel, dataplaneStartChannel, dataplaneStopChannel } from './diagnostics.js';
+import type { Finding } from './doctor/facts.js';
+import { createError, fromNativeError } from './errors.js';
+import type { NativeApplyResult, NativeBinding, NativeDataplane, NativeInterfaceStatus } from './native-binding.js';
+
+export interface OperationOptions {
+  /** Before the operation's turn it cancels; what has begun is finished. Rejections carry the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+export interface StartedEvent {
+  readonly workers: number;
+  readonly interfaces: readonly NativeInterfaceStatus[];
+  readonly services: readonly string[];
+}
+
+export interface AppliedEvent {
+  /** Number of the published snapshot; counts up. */
+  readonly generation: number;
+  readonly changes: ConfigChanges;
+}
+
+export interface WarningEvent {
+  readonly message: string;
+  readonly remedy: string;
+}
+
+/** What `events` emits. 'started' and the warnings of the start come one turn after creation, so that listeners can be attached. */
+export interface LoadBalancerEvents {
+  started: [StartedEvent];
+  applied: [AppliedEvent];
+  warning: [WarningEvent];
+  /** A failure that no call could report, such as that of closing because a signal fired. */
+  error: [Error];
+  stopped: [];
+}
+
+/** What a load balancer takes from outside; all of it can be replaced in tests. */
+export interface LoadBalancerParts {
+  readonly binding: NativeBinding;
+  readonly config: Config;
+  /** Reads a path, a URL or an object into a checked configuration. */
+  readonly resolveConfig: (source: ConfigSource, signal: AbortSignal | undefined) => Promise<Config>;
+  /** What the dataplane gets for a configuration, given what it runs with (undefined at the start). */
+  readonly plan: (config: Config, running: NativeConfig | undefined) => NativeConfig;
+  readonly warnings: readonly Finding[];
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+}
+
+/** A configuration: an object as the file has it, or the path or file: URL of a file. */
+export type ConfigSource = ConfigInput | Config | string | URL;
+
+export class LoadBalancer {
+  /** Typed events; `events.on(lb.events, 'applied')` of node:events iterates over them. */
+  readonly events = new EventEmitter<LoadBalancerEvents>();
+  readonly #parts: LoadBalancerParts;
+  readonly #plan: NativeConfig;
+  readonly #dataplane: NativeDataplane;
+  readonly #queue = new SerialQueue();
+  readonly #reader: StatsReader;
+  #config: Config;
+  #applied: NativeApplyResult;
+  #closing: Promise<void> | undefined;
+  #lastStats: Stats | undefined;
+
+  private constructor(parts: LoadBalancerParts, plan: NativeConfig, dataplane: NativeDataplane, applied: NativeApplyResult) {
+    this.#parts = parts;
+    this.#plan = plan;
+    this.#dataplane = dataplane;
+    this.#config = parts.config;
+    this.#applied = applied;
+    this.#reader = new StatsReader({
+      dataplane,
+      counterInfo: parts.binding.counterInfo(),
+      workers: plan.options.workers,
+      now: parts.now,
+    });
+  }
+
+  /** Starts a dataplane and applies the configuration; on failure nothing is left running. Use createLoadBalancer. */
+  static async start(parts: LoadBalancerParts, options: OperationOptions = {}): Promise<LoadBalancer> {
+    const { signal } = options;
+    const plan = parts.plan(parts.config, undefined);
+    const dataplane = native(() => parts.binding.createDataplane(plan.options));
+    try {
+      await dataplane.start();
+      signal?.throwIfAborted();
+      const applied = await applyTables(dataplane, plan);
+      signal?.throwIfAborted();
+      const balancer = new LoadBalancer(parts, plan, dataplane, applied);
+      balancer.#announce(signal);
+      return balancer;
+    } catch (error) {
+      // The first error is the one to report; stopping what did not start has nothing to add to it.
+      await dataplane.stop().catch(() => undefined);
+      throw fromNativeError(error);
+    }
+  }
+
+  #announce(signal: AbortSignal | undefined): void {
+    const interfaces = this.#dataplane.interfaces();
+    const { workers } = this.#plan.options;
+    if (dataplaneStartChannel.hasSubscribers) {
+      dataplaneStartChannel.publish({ workers, interfaces: interfaces.map((status) => status.name) });
+    }
+    const started = { workers, interfaces, services: this.#config.services.map((service) => service.name) };
+    setImmediate(() => {
+      this.events.emit('started', started);
+      for (const warning of startWarnings(this.#parts.warnings, interfaces)) this.events.emit('warning', warning);
+    });
+    if (signal === undefined) return;
+    const stop = (): void => {
+      this.close().catch((error: unknown) =>
+        this.events.emit('error', error instanceof Error ? error : new Error(String(error))),
+      );
+    };
+    signal.addEventListener('abort', stop, { once: true });
+    this.events.once('stopped', () => signal.removeEventListener('abort', stop));
+  }
+
+  /** The configuration in force, defaults filled in. A copy: changing it changes nothing. */
+  get config(): Config {
+    return structuredClone(this.#config);
+  }
+
+  /** Number of workers. */
+  get workers(): number {
+    return this.#plan.options.workers;
+  }
+
+  /** CPU of each worker; -1 where it is not pinned. */
+  get cpus(): readonly number[] {
+    return this.#plan.options.cpus;
+  }
+
+  /** True from the first call of close() on. */
+  get closed(): boolean {
+    return this.#closing !== undefined;
+  }
+
+  /**
+   * Replaces the configuration. Sessions of services and servers that stay are kept; others' traffic is not touched.
+   * @throws ConfigurationError MILLRACE_E_CONFIG_INVALID with all problems; MILLRACE_E_CHANGE_NEEDS_RESTART when something changes that
+   * is fixed while a dataplane runs; MILLRACE_E_NOT_RUNNING after close(). In each case the old configuration stays in force.
+   */
+  apply(config: ConfigSource, options: OperationOptions = {}): Promise<AppliedEvent> {
+    return this.#change(() => this.#parts.resolveConfig(config, options.signal), options);
+  }
+
+  addService(service: edit.ServiceInput, options: OperationOptions = {}): Promise<AppliedEvent> {
+    return this.#edit((config) => edit.addService(config, service), options);
+  }
+
+  /** Ends the service: new connections are refused, sessions end with it. */
+  removeService(name: string, options: OperationOptions = {}): Promise<AppliedEvent> {
+    return this.#edit((config) => edit.removeService(config, name), options);
+  }
+
+  addServer(service: string, server: edit.ServerInput, options: OperationOptions = {}): Promise<AppliedEvent> {
+    return this.#edit((config) => edit.addServer(config, service, server), options);
+  }
+
+  removeServer(service: string, server: edit.ServerRef, options: OperationOptions = {}): Promise<AppliedEvent> {
+    return this.#edit((config) => edit.removeServer(config, service, server), options);
+  }
+
+  /** Weight 0 drains: sessions stay, new connections go elsewhere. */
+  setWeight(service: string, server: edit.ServerRef, weight: number, options: OperationOptions = {}): Promise<AppliedEvent> {
+    return this.#edit((config) => edit.setWeight(config, service, server, weight), options);
+  }
+
+  /** All counters of now; after close() those of the end. Reads native memory, stops nothing. */
+  stats(): Stats {
+    if (this.#lastStats !== undefined) return this.#lastStats;
+    return this.#reader.read(this.#applied);
+  }
+
+  /** Lets the balancer keep the process alive, as it does from the start. */
+  ref(): this {
+    if (!this.closed) this.#dataplane.ref();
+    return this;
+  }
+
+  /** Lets the process end although the balancer runs; it is then stopped in an orderly way at exit. */
+  unref(): this {
+    if (!this.closed) this.#dataplane.unref();
+    return this;
+  }
+
+  /**
+   * Stops: workers end, XDP programs go, memory is freed. Waits for a change that is under way; those that wait are refused.
+   * A signal only ends the waiting, not the closing.
+   */
+  close(options: OperationOptions = {}): Promise<void> {
+    this.#closing ??= this.#queue.run(() => this.#stop());
+    return options.signal === undefined ? this.#closing : abortable(this.#closing, options.signal);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #stop(): Promise<void> {
+    this.#lastStats = this.#reader.read(this.#applied);
+    try {
+      await this.#dataplane.stop();
+    } catch (error) {
+      throw fromNativeError(error);
+    }
+    const { options } = this.#plan;
+    if (dataplaneStopChannel.hasSubscribers) {
+      dataplaneStopChannel.publish({ workers: options.workers, interfaces: options.interfaces.map((entry) => entry.name) });
+    }
+    this.events.emit('stopped');
+  }
+
+  #edit(change: (config: Config) => ConfigInput, options: OperationOptions): Promise<AppliedEvent> {
+    return this.#change(() => this.#parts.resolveConfig(change(this.#config), options.signal), options);
+  }
+
+  #change(next: () => Promise<Config>, { signal }: OperationOptions): Promise<AppliedEvent> {
+    return this.#queue.run(async () => {
+      this.#refuseWhenClosed();
+      const config = await next();
+      const plan = this.#parts.plan(config, this.#plan);
+      refuseFixedChanges(this.#plan, plan);
+      // Reading a file takes a while, and closing or aborting may have come in between: nothing has reached the dataplane yet.
+      this.#refuseWhenClosed();
+      signal?.throwIfAborted();
+      this.#applied = await applyTables(this.#dataplane, plan);
+      const event = { generation: this.#applied.generation, changes: diffConfigs(this.#config, config) };
+      this.#config = config;
+      this.events.emit('applied', event);
+      return event;
+    }, signal);
+  }
+
+  #refuseWhenClosed(): void {
+    if (this.closed) throw createError('MILLRACE_E_NOT_RUNNING', 'the load balancer is closed');
+  }
+}
+
+function native<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    throw fromNativeError(error);
+  }
+}
+
+async function applyTables(dataplane: NativeDataplane, plan: NativeConfig): Promise<NativeApplyResult> {
+  const message: { services: number; generation?: number } = { services: plan.tables.services.length };
+  try {
+    return await configApplyChannel.tracePromise(async () => {
+      const result = await dataplane.apply(plan.tables);
+      message.generation = result.generation;
+      return result;
+    }, message);
+  } catch (error) {
+    throw fromNativeError(error);
+  }
+}
+
+function refuseFixedChanges(running: NativeConfig, next: NativeConfig): void {
+  const changes = fixedChanges(running.options, next.options);
+  if (changes.length === 0) return;
+  const list = changes.map((change) => `${change.path} (running with ${change.from}, asked for ${change.to})`).join(', ');
+  throw createError('MILLRACE_E_CHANGE_NEEDS_RESTART', `fixed while a dataplane runs: ${list}`);
+}
+
+function startWarnings(findings: readonly Finding[], interfaces: readonly NativeInterfaceStatus[]): readonly WarningEvent[] {
+  const warnings = findings.map((finding) => ({
+    message: `${finding.check}: ${finding.found}; needed: ${finding.needed}`,
+    remedy: finding.remedy,
+  }));
+  for (const status of interfaces) {
+    if (status.attachMode !== 'skb') continue;
+    warnings.push({
+      message: `${status.name}: XDP runs in generic (skb) mode, which is several times slower than in the driver`,
+      remedy: 'Use a card whose driver has native XDP; millrace doctor shows what each interface can do.',
+    });
+  }
+  return warnings;
+}
