@@ -1,0 +1,65 @@
+// `millrace run -c FILE`: runs the load balancer until a signal stops it.
+// Standard output has events (for a person, or one JSON object per line), standard error the log when it is not a terminal.
+// Thread: main.
+import { type Command, InvalidArgumentError } from 'commander';
+import { createLoadBalancer } from '../../create-load-balancer.js';
+import { logEvent, openLog } from '../../daemon/log.js';
+import { runDaemon } from '../../daemon/main.js';
+import { type DaemonEvent, toLine, toSentence } from '../../daemon/output.js';
+
+interface RunOptions {
+  readonly config: string;
+  readonly json?: true;
+  readonly statsInterval: number;
+}
+
+export function register(program: Command): void {
+  program
+    .command('run')
+    .description('run the load balancer')
+    .requiredOption('-c, --config <file>', 'the configuration (YAML)')
+    .option('--json', 'print events as JSON, one object per line')
+    .option('--stats-interval <ms>', 'print statistics at this interval; 0: never', parseInterval, 0)
+    .addHelpText('after', '\nSignals: HUP reads the configuration again, TERM and INT stop, a second one stops at once.')
+    .action(run);
+}
+
+async function run(options: RunOptions): Promise<void> {
+  const log = process.stderr.isTTY ? undefined : openLog();
+  const outputClosed = new AbortController();
+  // A reader that went away (a closed pipe) ends the run in an orderly way instead of by an exception in the middle of it.
+  process.stdout.on('error', () => outputClosed.abort());
+  const emit = (event: DaemonEvent): void => {
+    if (!outputClosed.signal.aborted) process.stdout.write(`${options.json ? toLine(event) : toSentence(event)}\n`);
+    if (log !== undefined) logEvent(log, event);
+  };
+  await runDaemon({
+    configFile: options.config,
+    statsInterval: options.statsInterval,
+    emit,
+    signals: process,
+    create: createLoadBalancer,
+    die,
+    outputClosed: outputClosed.signal,
+    now: Date.now,
+  });
+}
+
+/** The kernel detaches XDP programs and frees memory when the process is gone: nothing needs to be done first. */
+function die(signal: NodeJS.Signals): void {
+  process.removeAllListeners(signal);
+  process.kill(process.pid, signal);
+}
+
+function parseInterval(text: string): number {
+  const milliseconds = Number(text);
+  if (
+    !Number.isInteger(milliseconds) ||
+    milliseconds < 0 ||
+    milliseconds > 86_400_000 ||
+    (milliseconds > 0 && milliseconds < 10)
+  ) {
+    throw new InvalidArgumentError('expected milliseconds: 0, or 10 to 86400000.');
+  }
+  return milliseconds;
+}
