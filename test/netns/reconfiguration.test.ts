@@ -1,0 +1,72 @@
+// Changes under load: what is added or removed does not touch the connections of others.
+import { expect, test } from 'vitest';
+import { plans } from '../../src/lab/addresses.js';
+import { serviceUrl } from '../../src/lab/traffic.js';
+import { useLab } from './support/lab-fixture.js';
+
+const lab = useLab();
+const { vip, routedVip } = plans.ipv4;
+const extraHttpPort = 8080;
+
+test('services and servers come and go under load, and no request of another service fails', async () => {
+  await using balancer = await lab().startBalancer();
+  const load = lab().traffic.load({ url: serviceUrl(vip), seconds: 8, connections: 32, newConnections: true });
+  load.catch(() => {});
+  await balancer.stats(({ totals }) => totals.forwarded > 1_000);
+
+  for (let round = 0; round < 3; round++) {
+    lab().writeConfig({ extraHttpPort });
+    await balancer.reload();
+    const there = await lab().traffic.get(serviceUrl(vip, '/', extraHttpPort), 4);
+    expect(there.reasons).toEqual([]);
+    lab().writeConfig();
+    await balancer.reload();
+    const gone = await lab().topology.run('client', ['curl', '-sS', '--max-time', '0.5', serviceUrl(vip, '/', extraHttpPort)]);
+    expect(gone.code).toBe(28);
+  }
+  const result = await load;
+  expect(result.errors).toEqual({});
+  expect(result.requests).toBeGreaterThan(0);
+});
+
+test('a server with weight 0 gets no new connection, keeps those that it has, and comes back', async () => {
+  await using balancer = await lab().startBalancer();
+  const keepAlive = lab().traffic.load({ url: serviceUrl(vip), seconds: 6, connections: 16 });
+  keepAlive.catch(() => {});
+  await balancer.stats(({ totals }) => totals.forwarded > 1_000);
+
+  lab().writeConfig({ weights: { rs2: 0 } });
+  await balancer.reload();
+  const drained = await lab().traffic.get(serviceUrl(routedVip), 10);
+  expect(drained.reasons).toEqual([]);
+  expect(drained.byServer).toEqual({ rs1: 10 });
+
+  lab().writeConfig();
+  await balancer.reload();
+  const back = await lab().traffic.get(serviceUrl(routedVip), 10);
+  expect(back.byServer['rs2']).toBe(5);
+  expect((await keepAlive).errors).toEqual({});
+});
+
+test("a server that is removed under load fails no request of the service's other connections", async () => {
+  await using balancer = await lab().startBalancer();
+  const load = lab().traffic.load({ url: serviceUrl(routedVip), seconds: 6, connections: 32, newConnections: true });
+  load.catch(() => {});
+  await balancer.stats(({ totals }) => totals.forwarded > 1_000);
+  for (let round = 0; round < 3; round++) {
+    lab().writeConfig({ httpServers: ['rs1'] });
+    await balancer.reload();
+    lab().writeConfig();
+    await balancer.reload();
+  }
+  expect((await load).errors).toEqual({});
+});
+
+test('a wrong configuration is refused and the old one stays in force', async () => {
+  await using balancer = await lab().startBalancer();
+  lab().writeConfig({ weights: { rs1: -1 } });
+  await expect(balancer.reload()).rejects.toThrow(/refused/);
+  const result = await lab().traffic.get(serviceUrl(vip), 4);
+  expect(result.reasons).toEqual([]);
+  lab().writeConfig();
+});
