@@ -68,13 +68,19 @@ for (const file of files('src', ['.ts'])) {
 for (const file of files('native', ['.h', '.cc', '.c'])) {
   const text = readFileSync(join(root, file), 'utf8');
   for (const [, included] of text.matchAll(/^\s*#\s*include\s*[<"]([^>"]+)[>"]/gm)) {
-    if (/^(napi|node_api|uv)\.h$/.test(included) && partOf(file) !== 'addon') violations.add(`${file}: includes ${included}; only native/addon may`);
-    if (included.startsWith('ports/') && partOf(file) === 'pipeline') violations.add(`${file}: the pipeline must not know ports (${included})`);
+    if (/^(napi|node_api|uv)\.h$/.test(included) && partOf(file) !== 'addon')
+      violations.add(`${file}: includes ${included}; only native/addon may`);
+    if (included.startsWith('ports/') && partOf(file) === 'pipeline')
+      violations.add(`${file}: the pipeline must not know ports (${included})`);
     if (existsSync(join(root, 'native', included))) checkDirection(NATIVE_LEVELS, file, join('native', included));
   }
 }
 
-for (const file of [...files('src', ['.ts']), ...files('native', ['.h', '.cc', '.c', '.def']), ...files('scripts', ['.mjs', '.cjs'])]) {
+for (const file of [
+  ...files('src', ['.ts']),
+  ...files('native', ['.h', '.cc', '.c', '.def']),
+  ...files('scripts', ['.mjs', '.cjs']),
+]) {
   const text = readFileSync(join(root, file), 'utf8').replace(/^#!.*\n/, '');
   if (!/^(\/\/|\/\*)/.test(text)) violations.add(`${file}: does not begin with a comment that says why it exists`);
 }
@@ -87,15 +93,24 @@ function checkRegistry(list, pattern, folder, ending, except = []) {
     .map((file) => file.slice(folder.length + 1, -ending.length))
     .filter((name) => !name.includes('/') && !except.includes(name))
     .sort();
-  for (const name of listed) if (!present.includes(name)) violations.add(`${list}: lists "${name}", but ${folder}/${name}${ending} does not exist`);
+  for (const name of listed)
+    if (!present.includes(name)) violations.add(`${list}: lists "${name}", but ${folder}/${name}${ending} does not exist`);
   for (const name of present) if (!listed.includes(name)) violations.add(`${folder}/${name}${ending}: not listed in ${list}`);
 }
 
 checkRegistry('src/cli/registry.ts', /import\('\.\/commands\/([a-z-]+)\.js'\)/g, 'src/cli/commands', '.ts');
-checkRegistry('native/schedulers/registry.h', /#include "schedulers\/([a-z_]+)\.h"/g, 'native/schedulers', '.h', ['registry', 'scheduler']);
-checkRegistry('native/forwarders/registry.h', /#include "forwarders\/([a-z_]+)\.h"/g, 'native/forwarders', '.h', ['registry', 'forwarder']);
+checkRegistry('native/schedulers/registry.h', /#include "schedulers\/([a-z_]+)\.h"/g, 'native/schedulers', '.h', [
+  'registry',
+  'scheduler',
+]);
+checkRegistry('native/forwarders/registry.h', /#include "forwarders\/([a-z_]+)\.h"/g, 'native/forwarders', '.h', [
+  'registry',
+  'forwarder',
+]);
 
-const scripts = existsSync(join(root, 'package.json')) ? JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).scripts : {};
+const scripts = existsSync(join(root, 'package.json'))
+  ? JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).scripts
+  : {};
 for (const [name, command] of Object.entries(scripts)) {
   for (const [, script] of command.matchAll(/node (scripts\/[\w.-]+)/g)) {
     if (!existsSync(join(root, script))) violations.add(`package.json: script "${name}" runs ${script}, which does not exist`);

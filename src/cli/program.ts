@@ -62,7 +62,9 @@ function report(error: unknown, json: boolean): number {
   if (json && error instanceof MillraceError) {
     const { message, remedy } = error;
     const problems = error instanceof ConfigurationError ? error.problems : undefined;
-    process.stdout.write(`${JSON.stringify({ ok: false, error: { code: error.code, message, remedy }, ...(problems ? { problems } : {}) }, null, 2)}\n`);
+    process.stdout.write(
+      `${JSON.stringify({ ok: false, error: { code: error.code, message, remedy }, ...(problems ? { problems } : {}) }, null, 2)}\n`,
+    );
   } else {
     process.stderr.write(`${describeError(error)}\n`);
   }

@@ -22,7 +22,11 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: 'check', summary: 'check a configuration file', load: () => import('./commands/check.js') },
   { name: 'lab', summary: 'a playground of network namespaces: up, exec, down', load: () => import('./commands/lab.js') },
   { name: 'doctor', summary: 'show what this host can do', load: () => import('./commands/doctor.js') },
-  { name: 'replay', summary: 'send a capture through the pipeline, without privileges', load: () => import('./commands/replay.js') },
+  {
+    name: 'replay',
+    summary: 'send a capture through the pipeline, without privileges',
+    load: () => import('./commands/replay.js'),
+  },
   { name: 'version', summary: 'show versions', load: () => import('./commands/version.js') },
   { name: 'demo', summary: 'the demonstration behind npm run demo', load: () => import('./commands/demo.js'), hidden: true },
 ];

@@ -45,7 +45,9 @@ export function expectation(schema: SchemaNode): string {
     case 'integer':
       return `a whole number from ${schema.minimum ?? 0} to ${schema.maximum ?? 'any'}`;
     case 'string':
-      return schema.maxLength === undefined ? 'a text' : `a text of ${schema.minLength ?? 0} to ${schema.maxLength} characters without blanks`;
+      return schema.maxLength === undefined
+        ? 'a text'
+        : `a text of ${schema.minLength ?? 0} to ${schema.maxLength} characters without blanks`;
     case 'boolean':
       return 'true or false';
     case 'array':
@@ -60,7 +62,7 @@ export function expectation(schema: SchemaNode): string {
 /** Short form of a value for a message. */
 export function show(value: unknown): string {
   if (value === null || value === undefined) return 'nothing';
-  if (Array.isArray(value)) return 'a list';
+  if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : 'a list';
   if (typeof value === 'object') return 'a mapping';
   if (typeof value === 'string') return JSON.stringify(value.length > 48 ? `${value.slice(0, 45)}...` : value);
   return String(value);
@@ -106,10 +108,13 @@ function explainOne(error: ErrorObject, path: ConfigPath, held: unknown, root: S
       remedy: `add \`${key}:\` with ${wanted === undefined ? 'a value' : expectation(wanted)}`,
     };
   }
-  const refused = typeof held === 'string' && Object.hasOwn(schema['x-refused'] ?? {}, held) ? schema['x-refused']?.[held] : undefined;
+  const refused =
+    typeof held === 'string' && Object.hasOwn(schema['x-refused'] ?? {}, held) ? schema['x-refused']?.[held] : undefined;
   if (refused !== undefined) {
     return { path, at: 'value', reason: `${show(held)} is refused: ${refused}`, remedy: `write ${expectation(schema)}` };
   }
+  if (path.length === 0 && held === null)
+    return { path, at: 'value', reason: 'the configuration is empty', remedy: 'write at least interfaces and services' };
   return { path, at: 'value', reason: `expected ${expectation(schema)}, found ${show(held)}`, remedy: remedyFor(schema, held) };
 }
 
@@ -118,11 +123,13 @@ function remedyFor(schema: SchemaNode, held: unknown): string {
     if (schema.type === 'array') return 'indent the entries below it, or write [] for none';
     return schema.type === 'object' ? 'indent its keys below it, or remove it' : `write ${expectation(schema)}`;
   }
+  if (schema.type === 'object') return 'write keys with values, such as name: value';
   const known = knownWords(schema);
   const near = typeof held === 'string' ? suggest(held, known) : undefined;
   if (near !== undefined) return `did you mean "${near}"?`;
   if (schema.format === 'decimal-u64' && typeof held === 'number') return `put it in quotes: "${held}"`;
   if (schema.type === 'array' && typeof held !== 'object') return `put it in brackets: [${String(held)}]`;
+  if (Array.isArray(held) && held.length === 0) return 'add an entry that begins with "- "';
   if (schema.type === 'array') return 'begin each entry with "- "';
   if (schema.type === 'integer' && typeof held === 'string' && /^[0-9]+$/.test(held)) return 'remove the quotes';
   if (schema.type === 'boolean' && typeof held === 'string' && /^(yes|on|y)$/i.test(held)) return 'write true';
@@ -157,7 +164,8 @@ function unknownKey(key: string, path: ConfigPath, schema: SchemaNode, root: Sch
   let remedy = `known keys here: ${known.join(', ')}`;
   if (near !== undefined) remedy = `did you mean "${near}"?`;
   else if (home !== undefined) remedy = `"${key}" belongs under ${home}`;
-  else if (key === '<<') remedy = 'merge keys are not part of YAML 1.2; repeat the keys, or refer to the whole mapping with an alias';
+  else if (key === '<<')
+    remedy = 'merge keys are not part of YAML 1.2; repeat the keys, or refer to the whole mapping with an alias';
   else if (path.length > 0 && Object.hasOwn(root.properties ?? {}, key)) remedy = `"${key}" belongs at the top level`;
   return { path: [...path, key], at: 'key', reason: `unknown key ${show(key)}`, remedy };
 }

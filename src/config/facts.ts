@@ -133,7 +133,8 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
       servers: places([...path, 'servers']).map((server) => ({
         path: server,
         address: read([...server, 'address'], address),
-        port: valueAt(value, [...server, 'port']) === undefined ? read([...path, 'port'], number) : read([...server, 'port'], number),
+        port:
+          valueAt(value, [...server, 'port']) === undefined ? read([...path, 'port'], number) : read([...server, 'port'], number),
       })),
     })),
   };

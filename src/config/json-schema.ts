@@ -31,7 +31,9 @@ function transform(node: Record<string, unknown>, forEditors: boolean): Record<s
       const needed = value.filter((name) => !hasDefault(node, String(name)));
       if (needed.length > 0) result[key] = needed;
     } else if (key === 'properties' && isMapping(value)) {
-      result[key] = Object.fromEntries(Object.entries(value).map(([name, child]) => [name, isMapping(child) ? transform(child, forEditors) : child]));
+      result[key] = Object.fromEntries(
+        Object.entries(value).map(([name, child]) => [name, isMapping(child) ? transform(child, forEditors) : child]),
+      );
     } else if (key === 'anyOf' && Array.isArray(value)) {
       result[key] = value.map((child) => (isMapping(child) ? transform(child, forEditors) : child));
     } else if (key === 'items' && isMapping(value)) {

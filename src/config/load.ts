@@ -3,18 +3,21 @@
 // makes it throw anything but ConfigurationError.
 // Thread: any.
 import { readFile } from 'node:fs/promises';
-import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, type YAMLError } from 'yaml';
+import { type Document, isAlias, isMap, isScalar, isSeq, type Node, parseDocument, visit, type YAMLError } from 'yaml';
 import { configLoadChannel } from '../diagnostics.js';
 import { type ConfigProblem, ConfigurationError } from '../errors.js';
 import { type ConfigPath, type Finding, formatPath } from './finding.js';
 import { formatProblems } from './format.js';
 import type { Config } from './schema.js';
+import { SourceText } from './source-text.js';
 import { checkConfig } from './validate.js';
 
 /** Larger files are refused: half a million servers fit in this. */
 const MAX_BYTES = 64 * 1024 * 1024;
 
-export type ParseResult = { readonly config: Config; readonly problems: readonly [] } | { readonly problems: readonly ConfigProblem[] };
+export type ParseResult =
+  | { readonly config: Config; readonly problems: readonly [] }
+  | { readonly problems: readonly ConfigProblem[] };
 
 /**
  * Reads and checks a file. Throws ConfigurationError: MILLRACE_E_CONFIG_UNREADABLE when it cannot be read,
@@ -50,22 +53,27 @@ export function parseConfig(input: Uint8Array | string, file: string): ParseResu
     const reason = error instanceof RangeError ? error.message : 'the file is not UTF-8 text';
     return { problems: [{ file, line: 1, column: 1, path: '', reason, remedy: 'save it as UTF-8 text', source: '', length: 0 }] };
   }
-  const lines = new LineCounter();
+  const source = new SourceText(text, file);
   let document: Document;
   let value: unknown;
   try {
-    document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true, logLevel: 'silent' });
-    const broken = [...document.errors, ...document.warnings].map((error) => yamlProblem(error, text, lines, file));
-    // After a syntax error the structure is a guess: what the schema says about it would mislead.
-    if (document.errors.some((error) => error.code !== 'DUPLICATE_KEY')) return { problems: sorted(broken) };
+    document = parseDocument(text, { prettyErrors: false, uniqueKeys: true });
+    // What follows a syntax error is a guess: neither later syntax errors nor what the schema says about it would help.
+    const syntax = document.errors.find((error) => error.code !== 'DUPLICATE_KEY');
+    const readable = [...document.errors, ...document.warnings].filter(
+      (error) => error.code === 'DUPLICATE_KEY' || error.name === 'YAMLWarning',
+    );
+    const broken = [...(syntax === undefined ? [] : [syntax]), ...readable].map((error) => yamlProblem(error, document, source));
+    if (syntax !== undefined) return { problems: sorted(broken) };
+    document.options.logLevel = 'silent';
     value = document.toJS({ maxAliasCount: 100 });
     const result = checkConfig(value);
-    const problems = sorted([...broken, ...result.findings.map((finding) => locate(finding, document, text, lines, file))]);
+    const problems = sorted([...broken, ...result.findings.map((finding) => locate(finding, document, source))]);
     if ('config' in result && problems.length === 0) return { config: result.config, problems: [] };
     return { problems };
   } catch (error) {
     const reason = error instanceof Error ? describeParserFailure(error) : String(error);
-    return { problems: [problemAt(0, 0, text, lines, file, '', reason, 'write the configuration in a simpler form')] };
+    return { problems: [source.problem(0, 0, '', reason, 'write the configuration in a simpler form')] };
   }
 }
 
@@ -84,29 +92,60 @@ function firstSentence(message: string): string {
   return text.charAt(0).toLowerCase() + text.slice(1);
 }
 
-const YAML_REMEDIES: Readonly<Record<string, string>> = {
-  TAB_AS_INDENT: 'indent with spaces',
-  BAD_INDENT: 'align the line with its neighbours, and close every bracket',
-  MISSING_CHAR: 'add the missing character',
-  BLOCK_AS_IMPLICIT_KEY: 'begin a new line before the second key, or put quotes around a value that contains a colon',
-  BAD_ALIAS: 'define the anchor (&name) before the alias (*name)',
-  MULTIPLE_DOCS: 'keep one document per file: remove the second "---"',
-  TAG_RESOLVE_FAILED: 'remove the tag (the word that begins with "!")',
-  DUPLICATE_KEY: 'remove one of the two',
-  BAD_DIRECTIVE: 'remove the line that begins with "%"',
+/** Per code of the YAML parser: reason (its own words where undefined) and remedy. */
+const YAML_ADVICE: Readonly<Record<string, readonly [reason: string | undefined, remedy: string]>> = {
+  TAB_AS_INDENT: ['the line is indented with a tab', 'indent with spaces'],
+  BAD_INDENT: [undefined, 'align the line with its neighbours'],
+  BLOCK_AS_IMPLICIT_KEY: [
+    'a second key begins inside a value',
+    'begin a new line before the second key, or put quotes around a value that contains a colon',
+  ],
+  BAD_ALIAS: [undefined, 'define the anchor (&name) before the alias (*name)'],
+  MULTIPLE_DOCS: ['a second document begins here', 'keep one document per file: remove the "---"'],
+  TAG_RESOLVE_FAILED: [undefined, 'remove the tag (the word that begins with "!")'],
+  DUPLICATE_KEY: [undefined, 'remove one of the two'],
+  BAD_DIRECTIVE: [undefined, 'remove the line that begins with "%"'],
 };
 
-function yamlProblem(error: YAMLError, text: string, lines: LineCounter, file: string): ConfigProblem {
+function yamlProblem(error: YAMLError, document: Document, source: SourceText): ConfigProblem {
   const [start, end] = error.pos;
-  const key = /^[^:\s]*/.exec(text.slice(start, start + 64))?.[0] ?? '';
-  const reason = error.code === 'DUPLICATE_KEY' ? `key "${key}" stands here twice` : `not valid YAML: ${firstSentence(error.message)}`;
-  const remedy = YAML_REMEDIES[error.code] ?? 'compare the indentation and the punctuation of this line with those around it';
-  return problemAt(start, error.code === 'DUPLICATE_KEY' ? start + key.length : end, text, lines, file, '', reason, remedy);
+  const problem = (from: number, to: number, reason: string, remedy: string): ConfigProblem =>
+    source.problem(from, to, '', reason, remedy);
+  if (error.code === 'DUPLICATE_KEY') {
+    const key = /^[^:\s]*/.exec(source.excerpt(start, 64))?.[0] ?? '';
+    return problem(start, start + key.length, `key "${key}" stands here twice`, 'remove one of the two');
+  }
+  if (error.code === 'MISSING_CHAR' && error.message.includes('quote')) {
+    // The parser notices at the end of the file; the place of interest is the quote that opens.
+    const opened = openQuote(document, start) ?? start;
+    return problem(opened, opened + 1, 'a text in quotes begins here and is not closed', 'add the closing quote');
+  }
+  if (error.code === 'BAD_INDENT' && error.message.startsWith('Flow')) {
+    const [what, close] = error.message.startsWith('Flow map') ? ['mapping in braces', '}'] : ['list in brackets', ']'];
+    return problem(start, end, `not valid YAML: a ${what} is still open here`, `close it with ${close}`);
+  }
+  const [reason, remedy] = YAML_ADVICE[error.code] ?? [
+    undefined,
+    'compare the indentation and the punctuation with the lines around it',
+  ];
+  return problem(start, end, `not valid YAML: ${reason ?? firstSentence(error.message)}`, remedy);
 }
 
-function locate(finding: Finding, document: Document, text: string, lines: LineCounter, file: string): ConfigProblem {
+/** Where the quoted text starts that reaches up to `end`. */
+function openQuote(document: Document, end: number): number | undefined {
+  let found: number | undefined;
+  visit(document, {
+    Scalar(_, node) {
+      const quoted = node.type === 'QUOTE_DOUBLE' || node.type === 'QUOTE_SINGLE';
+      if (quoted && node.range && node.range[0] < end && node.range[1] >= end) found = node.range[0];
+    },
+  });
+  return found;
+}
+
+function locate(finding: Finding, document: Document, source: SourceText): ConfigProblem {
   const [start, end] = rangeOf(finding.path, finding.at, document);
-  return problemAt(start, end, text, lines, file, formatPath(finding.path), finding.reason, finding.remedy);
+  return source.problem(start, end, formatPath(finding.path), finding.reason, finding.remedy);
 }
 
 /** Offsets of the key or the value at `path`; of the nearest thing above it where there is no such text. */
@@ -136,25 +175,6 @@ function rangeOf(path: ConfigPath, at: 'key' | 'value', document: Document): rea
 function rangeOfNode(node: unknown): readonly [number, number] | undefined {
   const range = (node as Node | null | undefined)?.range;
   return range === undefined || range === null ? undefined : [range[0], range[1]];
-}
-
-function problemAt(
-  start: number,
-  end: number,
-  text: string,
-  lines: LineCounter,
-  file: string,
-  path: string,
-  reason: string,
-  remedy: string,
-): ConfigProblem {
-  const offset = Math.min(start, text.length);
-  const lineStart = text.lastIndexOf('\n', offset - 1) + 1;
-  const nextBreak = text.indexOf('\n', offset);
-  const source = text.slice(lineStart, nextBreak === -1 ? text.length : nextBreak).replace(/\r$/, '');
-  const column = offset - lineStart + 1;
-  const length = Math.max(1, Math.min(end - offset, source.length - column + 1));
-  return { file, line: lines.linePos(offset).line || 1, column, path, reason, remedy, source, length };
 }
 
 function sorted(problems: readonly ConfigProblem[]): ConfigProblem[] {

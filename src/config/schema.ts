@@ -16,7 +16,11 @@ interface Annotations {
   readonly 'x-default'?: string;
 }
 
-function section<P extends TProperties>(properties: P, description: string, extra: { default?: object } & Annotations = {}): TObject<P> {
+function section<P extends TProperties>(
+  properties: P,
+  description: string,
+  extra: { default?: object } & Annotations = {},
+): TObject<P> {
   return Type.Object(properties, { additionalProperties: false, description, ...extra });
 }
 
@@ -29,12 +33,19 @@ function mac(description: string) {
 }
 
 function seconds(description: string) {
-  return Type.Optional(Type.Integer({ minimum: 1, maximum: 604_800, description: `${description} (seconds)`, 'x-default': 'profile' }));
+  return Type.Optional(
+    Type.Integer({ minimum: 1, maximum: 604_800, description: `${description} (seconds)`, 'x-default': 'profile' }),
+  );
 }
 
 const Interface = section(
   {
-    name: Type.String({ minLength: 1, maxLength: 15, pattern: '^[^\\s/:]+$', description: 'Name of the interface, as `ip link` shows it.' }),
+    name: Type.String({
+      minLength: 1,
+      maxLength: 15,
+      pattern: '^[^\\s/:]+$',
+      description: 'Name of the interface, as `ip link` shows it.',
+    }),
     mac: Type.Optional(mac('Ethernet address. Only `millrace replay` uses it; a live interface has its own.')),
     mtu: Type.Optional(
       Type.Integer({
@@ -64,7 +75,8 @@ const Dataplane = section(
     }),
     attachMode: Type.Enum(['auto', 'native', 'skb'], {
       default: 'auto',
-      description: 'Where XDP runs: in the driver (`native`) or behind it (`skb`, slower, works everywhere). `auto` tries native first.',
+      description:
+        'Where XDP runs: in the driver (`native`) or behind it (`skb`, slower, works everywhere). `auto` tries native first.',
     }),
     zeroCopy: Type.Enum(['auto', 'off', 'required'], {
       default: 'auto',
@@ -72,7 +84,8 @@ const Dataplane = section(
     }),
     polling: Type.Enum(['adaptive', 'busy', 'interrupt'], {
       default: 'adaptive',
-      description: '`adaptive` polls while packets come and then sleeps; `busy` never sleeps; `interrupt` sleeps at every chance.',
+      description:
+        '`adaptive` polls while packets come and then sleeps; `busy` never sleeps; `interrupt` sleeps at every chance.',
     }),
     busyPollBudget: Type.Integer({
       minimum: 0,
@@ -110,7 +123,10 @@ const Dataplane = section(
 
 const TimeoutsByState = section(
   {
-    profile: Type.Enum([...TIMEOUT_PROFILE_NAMES], { default: 'ipvs', description: 'Profile that gives all values not set here.' }),
+    profile: Type.Enum([...TIMEOUT_PROFILE_NAMES], {
+      default: 'ipvs',
+      description: 'Profile that gives all values not set here.',
+    }),
     tcp: section(
       {
         none: seconds('State NONE'),
@@ -179,7 +195,9 @@ const Neighbour = section(
 const Server = section(
   {
     address: address('Address of the real server; same family as the service.'),
-    port: Type.Optional(Type.Integer({ minimum: 1, maximum: 65_535, description: 'Port of the real server.', 'x-default': "the service's port" })),
+    port: Type.Optional(
+      Type.Integer({ minimum: 1, maximum: 65_535, description: 'Port of the real server.', 'x-default': "the service's port" }),
+    ),
     weight: Type.Integer({
       minimum: 0,
       maximum: 65_535,
@@ -211,16 +229,30 @@ const Service = section(
     mode: Type.Enum(['fullnat'], {
       default: 'fullnat',
       description: 'How packets reach the server. `fullnat` rewrites source and destination.',
-      'x-refused': { nat: notYetMode, masq: notYetMode, dr: notYetMode, gateway: notYetMode, tunnel: notYetMode, ipip: notYetMode, snat: notYetMode },
+      'x-refused': {
+        nat: notYetMode,
+        masq: notYetMode,
+        dr: notYetMode,
+        gateway: notYetMode,
+        tunnel: notYetMode,
+        ipip: notYetMode,
+        snat: notYetMode,
+      },
     }),
     scheduler: Type.Enum(['rr', 'wrr'], {
       default: 'wrr',
-      description: 'How a new connection gets its server: in turn (`rr`) or in turn by weight (`wrr`), in the order in which IPVS does it.',
+      description:
+        'How a new connection gets its server: in turn (`rr`) or in turn by weight (`wrr`), in the order in which IPVS does it.',
       'x-refused': Object.fromEntries(
-        ['lc', 'wlc', 'sh', 'dh', 'mh', 'maglev', 'sed', 'nq', 'fo', 'ovf', 'lblc', 'lblcr', 'conhash', 'twos'].map((name) => [name, notYetScheduler]),
+        ['lc', 'wlc', 'sh', 'dh', 'mh', 'maglev', 'sed', 'nq', 'fo', 'ovf', 'lblc', 'lblcr', 'conhash', 'twos'].map((name) => [
+          name,
+          notYetScheduler,
+        ]),
       ),
     }),
-    servers: Type.Array(Server, { description: 'Real servers. An empty list is allowed: new connections are then dropped and counted.' }),
+    servers: Type.Array(Server, {
+      description: 'Real servers. An empty list is allowed: new connections are then dropped and counted.',
+    }),
   },
   'A service: one address, port and protocol, and the servers behind it.',
 );

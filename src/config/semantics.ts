@@ -18,7 +18,11 @@ function wrong(path: ConfigPath, reason: string, remedy: string): Finding {
 }
 
 /** Calls `report` for every fact whose key has been seen before, with the first one. */
-function duplicates<T>(facts: readonly Fact<T>[], key: (value: T) => string, report: (later: Fact<T>, first: Fact<T>) => Finding): Finding[] {
+function duplicates<T>(
+  facts: readonly Fact<T>[],
+  key: (value: T) => string,
+  report: (later: Fact<T>, first: Fact<T>) => Finding,
+): Finding[] {
   const seen = new Map<string, Fact<T>>();
   return facts.flatMap((fact) => {
     const first = seen.get(key(fact.value));
@@ -37,13 +41,21 @@ const uniqueNames: Rule = (facts) => [
     present(facts.interfaces.map((item) => item.name)),
     (name) => name,
     (later, first) =>
-      wrong(later.path, `interface "${later.value}" is listed twice (first at ${formatPath(first.path)})`, 'remove one of the two'),
+      wrong(
+        later.path,
+        `interface "${later.value}" is listed twice (first at ${formatPath(first.path)})`,
+        'remove one of the two',
+      ),
   ),
   ...duplicates(
     present(facts.services.map((service) => service.name)),
     (name) => name,
     (later, first) =>
-      wrong(later.path, `service name "${later.value}" is used twice (first at ${formatPath(first.path)})`, 'give each service a name of its own'),
+      wrong(
+        later.path,
+        `service name "${later.value}" is used twice (first at ${formatPath(first.path)})`,
+        'give each service a name of its own',
+      ),
   ),
 ];
 
@@ -74,7 +86,11 @@ const uniqueServers: Rule = (facts) =>
       keys,
       (key) => key,
       (later, first) =>
-        wrong(later.path, `server ${later.value} is in this service twice (first at ${formatPath(first.path.slice(0, -1))})`, 'remove one; a larger share is a larger weight'),
+        wrong(
+          later.path,
+          `server ${later.value} is in this service twice (first at ${formatPath(first.path.slice(0, -1))})`,
+          'remove one; a larger share is a larger weight',
+        ),
     );
   });
 
@@ -82,13 +98,22 @@ const uniqueLists: Rule = (facts) => [
   ...duplicates(
     facts.localAddresses,
     (address) => address.text,
-    (later, first) => wrong(later.path, `local address ${later.value.text} is listed twice (first at ${formatPath(first.path)})`, 'remove one of the two'),
+    (later, first) =>
+      wrong(
+        later.path,
+        `local address ${later.value.text} is listed twice (first at ${formatPath(first.path)})`,
+        'remove one of the two',
+      ),
   ),
   ...duplicates(
     present(facts.routes.map((route) => route.prefix)),
     (prefix) => `${networkOf(prefix).text}/${prefix.length}`,
     (later, first) =>
-      wrong(later.path, `a second route for the same prefix (first at ${formatPath(first.path.slice(0, -1))})`, 'keep the one that is meant'),
+      wrong(
+        later.path,
+        `a second route for the same prefix (first at ${formatPath(first.path.slice(0, -1))})`,
+        'keep the one that is meant',
+      ),
   ),
   ...duplicates(
     facts.neighbours.flatMap(({ address, interface: name }) =>
@@ -96,7 +121,11 @@ const uniqueLists: Rule = (facts) => [
     ),
     (neighbour) => neighbour.text,
     (later, first) =>
-      wrong(later.path, `neighbour ${later.value.text} is listed twice (first at ${formatPath(first.path.slice(0, -1))})`, 'keep the one that is meant'),
+      wrong(
+        later.path,
+        `neighbour ${later.value.text} is listed twice (first at ${formatPath(first.path.slice(0, -1))})`,
+        'keep the one that is meant',
+      ),
   ),
 ];
 
@@ -123,7 +152,8 @@ const enoughLocalAddresses: Rule = (facts) => {
     const have = facts.localAddresses.filter((address) => address.value.family === family).length;
     const need = facts.workers?.value ?? 1;
     if (have >= need) return [];
-    const found = have === 0 ? `no IPv${family} local address` : `only ${have} IPv${family} local address${have === 1 ? '' : 'es'}`;
+    const found =
+      have === 0 ? `no IPv${family} local address` : `only ${have} IPv${family} local address${have === 1 ? '' : 'es'}`;
     const example = family === 4 ? '192.0.2.101' : '2001:db8::101';
     return [
       wrong(
@@ -145,23 +175,37 @@ const ownAddresses: Rule = (facts) => {
   for (const { value, path } of vips) {
     const owner = owners.get(value.text);
     if (owner !== undefined) {
-      findings.push(wrong(path, `service address ${value.text} is also the ${owner}`, 'use an address that is on no interface; Millrace answers for it itself'));
+      findings.push(
+        wrong(
+          path,
+          `service address ${value.text} is also the ${owner}`,
+          'use an address that is on no interface; Millrace answers for it itself',
+        ),
+      );
     }
   }
-  for (const vip of vips) owners.set(vip.value.text, owners.get(vip.value.text) ?? `address of the service at ${formatPath(vip.path.slice(0, -1))}`);
+  for (const vip of vips)
+    owners.set(vip.value.text, owners.get(vip.value.text) ?? `address of the service at ${formatPath(vip.path.slice(0, -1))}`);
   for (const { value, path } of facts.localAddresses) {
     const owner = owners.get(value.text);
-    if (owner !== undefined) findings.push(wrong(path, `local address ${value.text} is also the ${owner}`, 'use an address that nothing else uses'));
+    if (owner !== undefined)
+      findings.push(wrong(path, `local address ${value.text} is also the ${owner}`, 'use an address that nothing else uses'));
   }
-  for (const local of facts.localAddresses) owners.set(local.value.text, owners.get(local.value.text) ?? `local address at ${formatPath(local.path)}`);
+  for (const local of facts.localAddresses)
+    owners.set(local.value.text, owners.get(local.value.text) ?? `local address at ${formatPath(local.path)}`);
   const elsewhere = [
-    ...facts.services.flatMap((service) => present(service.servers.map((server) => server.address))).map((fact) => ({ fact, what: 'server' })),
+    ...facts.services
+      .flatMap((service) => present(service.servers.map((server) => server.address)))
+      .map((fact) => ({ fact, what: 'server' })),
     ...present(facts.routes.map((route) => route.via)).map((fact) => ({ fact, what: 'gateway' })),
     ...present(facts.neighbours.map((neighbour) => neighbour.address)).map((fact) => ({ fact, what: 'neighbour' })),
   ];
   for (const { fact, what } of elsewhere) {
     const owner = owners.get(fact.value.text);
-    if (owner !== undefined) findings.push(wrong(fact.path, `${what} ${fact.value.text} is also the ${owner}`, `give the ${what} the address of another host`));
+    if (owner !== undefined)
+      findings.push(
+        wrong(fact.path, `${what} ${fact.value.text} is also the ${owner}`, `give the ${what} the address of another host`),
+      );
   }
   return findings;
 };
@@ -169,7 +213,11 @@ const ownAddresses: Rule = (facts) => {
 const usableAddresses: Rule = (facts) => {
   const strict: { readonly what: string; readonly facts: readonly Fact<Address>[]; readonly linkLocal: boolean }[] = [
     { what: 'service address', facts: present(facts.services.map((service) => service.address)), linkLocal: false },
-    { what: 'server', facts: facts.services.flatMap((service) => present(service.servers.map((server) => server.address))), linkLocal: false },
+    {
+      what: 'server',
+      facts: facts.services.flatMap((service) => present(service.servers.map((server) => server.address))),
+      linkLocal: false,
+    },
     { what: 'local address', facts: facts.localAddresses, linkLocal: false },
     { what: 'gateway', facts: present(facts.routes.map((route) => route.via)), linkLocal: true },
     { what: 'neighbour', facts: present(facts.neighbours.map((neighbour) => neighbour.address)), linkLocal: true },
@@ -178,7 +226,13 @@ const usableAddresses: Rule = (facts) => {
     places.flatMap(({ value, path }) => {
       const fault = addressFault(value);
       if (fault === undefined || (fault === 'link-local' && linkLocal)) return [];
-      return [wrong(path, `${what} ${value.text} is ${fault === 'unspecified' ? 'an' : 'a'} ${fault} address`, 'use a unicast address that is routed to this network')];
+      return [
+        wrong(
+          path,
+          `${what} ${value.text} is ${fault === 'unspecified' ? 'an' : 'a'} ${fault} address`,
+          'use a unicast address that is routed to this network',
+        ),
+      ];
     }),
   );
 };
@@ -201,7 +255,11 @@ const networks: Rule = (facts) =>
     const network = networkOf(value);
     if (network.value === value.address.value) return [];
     return [
-      wrong(path, `${value.address.text}/${value.length} is not a network: bits after the first ${value.length} are set`, `write ${network.text}/${value.length}`),
+      wrong(
+        path,
+        `${value.address.text}/${value.length} is not a network: bits after the first ${value.length} are set`,
+        `write ${network.text}/${value.length}`,
+      ),
     ];
   });
 
@@ -211,21 +269,43 @@ const gateways: Rule = (facts) =>
     if (via === undefined) return [];
     if (route.prefix !== undefined && route.prefix.value.address.family !== via.value.family) {
       return [
-        wrong(via.path, `gateway ${via.value.text} is IPv${via.value.family}, but the prefix is IPv${route.prefix.value.address.family}`, 'use a gateway of the same family'),
+        wrong(
+          via.path,
+          `gateway ${via.value.text} is IPv${via.value.family}, but the prefix is IPv${route.prefix.value.address.family}`,
+          'use a gateway of the same family',
+        ),
       ];
     }
     const link: InterfaceFacts | undefined = facts.interfaces.find((item) => item.name?.value === route.interface?.value);
     const connected = link?.addresses.filter((prefix) => prefix.value.address.family === via.value.family) ?? [];
-    if (connected.length === 0 || addressFault(via.value) === 'link-local' || connected.some((prefix) => prefixContains(prefix.value, via.value))) return [];
+    if (
+      connected.length === 0 ||
+      addressFault(via.value) === 'link-local' ||
+      connected.some((prefix) => prefixContains(prefix.value, via.value))
+    )
+      return [];
     const nets = connected.map((prefix) => `${networkOf(prefix.value).text}/${prefix.value.length}`).join(', ');
-    return [wrong(via.path, `gateway ${via.value.text} is not in a network of interface "${link?.name?.value}" (${nets})`, `use a gateway in ${nets}, or another interface`)];
+    return [
+      wrong(
+        via.path,
+        `gateway ${via.value.text} is not in a network of interface "${link?.name?.value}" (${nets})`,
+        `use a gateway in ${nets}, or another interface`,
+      ),
+    ];
   });
 
 const macs: Rule = (facts) =>
   present([...facts.interfaces, ...facts.neighbours].map((item) => item.mac)).flatMap(({ value, path }) => {
-    if (value === '00:00:00:00:00:00') return [wrong(path, 'the Ethernet address is all zero', 'write the address of the interface')];
+    if (value === '00:00:00:00:00:00')
+      return [wrong(path, 'the Ethernet address is all zero', 'write the address of the interface')];
     if ((Number.parseInt(value.slice(0, 2), 16) & 1) === 0) return [];
-    return [wrong(path, `${value} is a multicast Ethernet address`, 'write the unicast address of the interface; its first byte is even')];
+    return [
+      wrong(
+        path,
+        `${value} is a multicast Ethernet address`,
+        'write the unicast address of the interface; its first byte is even',
+      ),
+    ];
   });
 
 const ports: Rule = (facts) => {
@@ -233,7 +313,8 @@ const ports: Rule = (facts) => {
   if (range === undefined) return [];
   const [low, high] = range.value;
   if (low > high) return [wrong(range.path, `the range ${low}-${high} is reversed`, `write ${high}-${low}`)];
-  if (low < 1 || high > 65_535) return [wrong(range.path, `the range ${low}-${high} leaves 1-65535`, 'write two ports from 1 to 65535')];
+  if (low < 1 || high > 65_535)
+    return [wrong(range.path, `the range ${low}-${high} leaves 1-65535`, 'write two ports from 1 to 65535')];
   return [];
 };
 
@@ -242,11 +323,22 @@ const cpuList: Rule = (facts) => {
   const findings = duplicates(
     facts.cpus,
     (cpu) => String(cpu),
-    (later, first) => wrong(later.path, `CPU ${later.value} is listed twice (first at ${formatPath(first.path)})`, 'give each worker a CPU of its own'),
+    (later, first) =>
+      wrong(
+        later.path,
+        `CPU ${later.value} is listed twice (first at ${formatPath(first.path)})`,
+        'give each worker a CPU of its own',
+      ),
   );
   const need = facts.workers?.value;
   if (need !== undefined && facts.cpus.length < need) {
-    findings.push(wrong(['cpus'], `${facts.cpus.length} CPUs for ${need} workers`, `list at least ${need} CPUs, lower workers, or remove cpus`));
+    findings.push(
+      wrong(
+        ['cpus'],
+        `${facts.cpus.length} CPU${facts.cpus.length === 1 ? '' : 's'} for ${need} workers`,
+        `list at least ${need} CPUs, lower workers, or remove cpus`,
+      ),
+    );
   }
   return findings;
 };
@@ -273,9 +365,16 @@ const sizes: Rule = (facts) => {
   for (const mtu of present(facts.interfaces.map((item) => item.mtu))) {
     const size = facts.frameSize?.value ?? 4096;
     if (mtu.value + FRAME_OVERHEAD <= size) continue;
-    const remedy = mtu.value + FRAME_OVERHEAD <= 4096 ? 'set dataplane.frameSize to 4096 or auto' : `lower the MTU to ${size - FRAME_OVERHEAD} or less`;
+    const remedy =
+      mtu.value + FRAME_OVERHEAD <= 4096
+        ? 'set dataplane.frameSize to 4096 or auto'
+        : `lower the MTU to ${size - FRAME_OVERHEAD} or less`;
     findings.push(
-      wrong(mtu.path, `an MTU of ${mtu.value} needs frames of ${mtu.value + FRAME_OVERHEAD} bytes, but frameSize is ${facts.frameSize ? size : 'at most 4096'}`, remedy),
+      wrong(
+        mtu.path,
+        `an MTU of ${mtu.value} needs frames of ${mtu.value + FRAME_OVERHEAD} bytes, but frameSize is ${facts.frameSize ? size : 'at most 4096'}`,
+        remedy,
+      ),
     );
   }
   return findings;

@@ -103,7 +103,8 @@ function resolveWorkers(config: Config, host: HostDescription, notes: string[]):
     { count: Math.max(1, config.cpus?.length ?? host.allowedCpus.length), why: 'CPUs' },
   ];
   for (const { name, rxQueues } of host.interfaces) {
-    if (config.interfaces.some((item) => item.name === name)) limits.push({ count: Math.max(1, rxQueues), why: `receive queues of ${name}` });
+    if (config.interfaces.some((item) => item.name === name))
+      limits.push({ count: Math.max(1, rxQueues), why: `receive queues of ${name}` });
   }
   for (const family of [4, 6] as const) {
     if (!config.services.some((service) => parseAddress(service.address)?.family === family)) continue;
@@ -127,6 +128,8 @@ function resolveCpus(config: Config, workers: number, host: HostDescription, not
     return config.cpus.slice(0, workers);
   }
   if (workers <= host.allowedCpus.length) return host.allowedCpus.slice(0, workers);
-  notes.push(`${workers} workers share ${host.allowedCpus.length} CPUs, so none is pinned; expect less throughput than with one CPU each`);
+  notes.push(
+    `${workers} workers share ${host.allowedCpus.length} CPUs, so none is pinned; expect less throughput than with one CPU each`,
+  );
   return Array.from({ length: workers }, () => -1);
 }

@@ -35,7 +35,11 @@ export function checkConfig(value: unknown): CheckResult {
   try {
     copy = structuredClone(value);
   } catch {
-    return { findings: [{ path: [], at: 'value', reason: 'holds something that is not plain data', remedy: 'pass an object of plain values' }] };
+    return {
+      findings: [
+        { path: [], at: 'value', reason: 'holds something that is not plain data', remedy: 'pass an object of plain values' },
+      ],
+    };
   }
   const validate = validator();
   const valid = validate(copy);
