@@ -101,14 +101,28 @@ export interface NativeCounterInfo {
 }
 
 /** Per-server statistics slots, in this order, 8 u64 per slot per worker. */
-export const SERVER_STATS_FIELDS = ['connections', 'inPackets', 'inBytes', 'outPackets', 'outBytes', 'active', 'inactive', 'reserved'] as const;
+export const SERVER_STATS_FIELDS = [
+  'connections',
+  'inPackets',
+  'inBytes',
+  'outPackets',
+  'outBytes',
+  'active',
+  'inactive',
+  'reserved',
+] as const;
 
 export interface NativeSlotMap {
   /** Slot of each service and of each of its servers, in the order in which they were applied. Removed ones that still have sessions stay listed. */
   readonly services: readonly {
     readonly name: string;
     readonly slot: number;
-    readonly servers: readonly { readonly address: string; readonly port: number; readonly slot: number; readonly removed: boolean }[];
+    readonly servers: readonly {
+      readonly address: string;
+      readonly port: number;
+      readonly slot: number;
+      readonly removed: boolean;
+    }[];
   }[];
 }
 
@@ -121,6 +135,8 @@ export interface NativeInterfaceStatus {
   readonly name: string;
   readonly index: number;
   readonly attachMode: 'native' | 'skb';
+  /** Why native mode was not to be had under attachMode auto; "" otherwise. */
+  readonly fallbackReason: string;
   readonly zeroCopy: boolean;
   readonly queues: number;
   readonly mtu: number;
@@ -130,6 +146,7 @@ export interface NativeInterfaceStatus {
     readonly received: bigint;
     readonly toWorkers: bigint;
     readonly toKernel: bigint;
+    readonly rxDropped: bigint;
     readonly rxRingFull: bigint;
     readonly fillRingEmpty: bigint;
     readonly rxInvalid: bigint;
@@ -168,7 +185,11 @@ export interface NativeReplayResult {
   /** Sum over workers, by counter name; zero ones included. */
   readonly counters: Readonly<Record<string, bigint>>;
   readonly perWorker: readonly Readonly<Record<string, bigint>>[];
-  readonly servers: readonly { readonly service: string; readonly server: string; readonly stats: Readonly<Record<string, bigint>> }[];
+  readonly servers: readonly {
+    readonly service: string;
+    readonly server: string;
+    readonly stats: Readonly<Record<string, bigint>>;
+  }[];
 }
 
 export interface NativeInterfaceProbe {

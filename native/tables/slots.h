@@ -81,8 +81,12 @@ struct alignas(64) ServerStats {
 };
 static_assert(sizeof(ServerStats) == 64);
 
+/// Statistics have one writer and readers on other threads: a relaxed store is a plain move and a defined read.
+inline void store_relaxed(std::uint64_t& field, std::uint64_t value) { __atomic_store_n(&field, value, __ATOMIC_RELAXED); }
+inline std::uint64_t load_relaxed(const std::uint64_t& field) { return __atomic_load_n(&field, __ATOMIC_RELAXED); }
+
 inline constexpr std::size_t kMaxServices = 1u << 17;
-inline constexpr std::size_t kMaxServers = 1u << 20;
+inline constexpr std::size_t kMaxServers = 1u << 18;
 inline constexpr std::size_t kMaxLocals = 1u << 16;
 
 }  // namespace millrace

@@ -125,7 +125,10 @@ struct Snapshot {
   std::shared_ptr<const ServiceTables> services;
   std::shared_ptr<const NetworkTables> network;
   TimeoutTable timeouts_ms{};
+  /// Rises with every published snapshot, from 1.
   std::uint64_t serial = 0;
+  /// Serial of the first snapshot that had these network tables. Workers compare this and not pointers, which may be used again.
+  std::uint64_t network_serial = 0;
 };
 
 }  // namespace millrace

@@ -1,0 +1,304 @@
+// Field by field. The shapes are those of src/native-binding.ts.
+#include "addon/convert.h"
+
+#include <cstdlib>
+
+namespace millrace::addon {
+
+namespace {
+
+bool has(const Napi::Object& object, const char* key) {
+  const Napi::Value value = object.Get(key);
+  return !value.IsUndefined() && !value.IsNull();
+}
+
+IpAddress address(const Napi::Object& object, const char* key) {
+  bool ok = false;
+  return IpAddress::parse(text(object, key), ok);
+}
+
+be16 port(const Napi::Object& object, const char* key) { return be16(static_cast<std::uint16_t>(number(object, key))); }
+
+/// Calls visit(Napi::Value) for each item of an array property; an absent one is empty.
+template <typename Visit>
+void each(const Napi::Object& object, const char* key, Visit visit) {
+  const Napi::Value value = object.Get(key);
+  if (!value.IsArray()) return;
+  const auto array = value.As<Napi::Array>();
+  for (std::uint32_t i = 0; i < array.Length(); i++) visit(array.Get(i));
+}
+
+Napi::Value big(Napi::Env env, std::uint64_t value) { return Napi::BigInt::New(env, value); }
+
+std::uint32_t milliseconds(const Napi::Object& object, const char* key) {
+  return static_cast<std::uint32_t>(object.Get(key).ToNumber().DoubleValue() * 1000.0);
+}
+
+TimeoutTable decode_timeouts(const Napi::Object& object) {
+  const auto tcp = object.Get("tcp").As<Napi::Object>();
+  const auto udp = object.Get("udp").As<Napi::Object>();
+  TimeoutTable table{};
+  const auto set = [&](SessionState state, const Napi::Object& from, const char* key) {
+    table[static_cast<std::size_t>(state)] = milliseconds(from, key);
+  };
+  set(SessionState::kNone, tcp, "none");
+  set(SessionState::kEstablished, tcp, "established");
+  set(SessionState::kSynSent, tcp, "synSent");
+  set(SessionState::kSynRecv, tcp, "synRecv");
+  set(SessionState::kFinWait, tcp, "finWait");
+  set(SessionState::kTimeWait, tcp, "timeWait");
+  set(SessionState::kClose, tcp, "close");
+  set(SessionState::kCloseWait, tcp, "closeWait");
+  set(SessionState::kLastAck, tcp, "lastAck");
+  set(SessionState::kListen, tcp, "listen");
+  set(SessionState::kSynAck, tcp, "synAck");
+  set(SessionState::kUdpOneWay, udp, "oneWay");
+  set(SessionState::kUdpNormal, udp, "normal");
+  return table;
+}
+
+ServiceConfig decode_service(const Napi::Object& object) {
+  ServiceConfig service;
+  service.name = text(object, "name");
+  service.address = address(object, "address");
+  service.port = port(object, "port");
+  service.protocol = text(object, "protocol") == "udp" ? 17 : 6;
+  service.scheduler = text(object, "scheduler") == "rr" ? SchedulerKind::kRoundRobin : SchedulerKind::kWeightedRoundRobin;
+  each(object, "servers", [&](const Napi::Value& item) {
+    const auto server = item.As<Napi::Object>();
+    service.servers.push_back({address(server, "address"), port(server, "port"), number(server, "weight")});
+  });
+  return service;
+}
+
+Napi::Object encode_stats(Napi::Env env, const ServerStats& stats) {
+  auto object = Napi::Object::New(env);
+  object.Set("connections", big(env, stats.connections));
+  object.Set("inPackets", big(env, stats.in_packets));
+  object.Set("inBytes", big(env, stats.in_bytes));
+  object.Set("outPackets", big(env, stats.out_packets));
+  object.Set("outBytes", big(env, stats.out_bytes));
+  object.Set("active", big(env, stats.active));
+  object.Set("inactive", big(env, stats.inactive));
+  return object;
+}
+
+}  // namespace
+
+std::string text(const Napi::Object& object, const char* key) {
+  const Napi::Value value = object.Get(key);
+  return value.IsString() ? value.As<Napi::String>().Utf8Value() : std::string();
+}
+
+std::uint32_t number(const Napi::Object& object, const char* key) {
+  const Napi::Value value = object.Get(key);
+  return value.IsNumber() ? value.As<Napi::Number>().Uint32Value() : 0;
+}
+
+DataplaneOptions decode_options(const Napi::Object& object) {
+  DataplaneOptions options;
+  options.workers = number(object, "workers");
+  each(object, "cpus", [&](const Napi::Value& item) { options.cpus.push_back(item.ToNumber().Int32Value()); });
+  each(object, "interfaces", [&](const Napi::Value& item) {
+    const auto from = item.As<Napi::Object>();
+    InterfaceOptions interface;
+    interface.name = text(from, "name");
+    bool ok = false;
+    if (has(from, "mac")) interface.mac = MacAddress::parse(text(from, "mac"), ok);
+    if (has(from, "mtu")) interface.mtu = static_cast<std::uint16_t>(number(from, "mtu"));
+    each(from, "addresses", [&](const Napi::Value& prefix) {
+      interface.addresses.push_back(Prefix::parse(prefix.ToString().Utf8Value(), ok));
+    });
+    options.interfaces.push_back(std::move(interface));
+  });
+  const std::string attach = text(object, "attachMode");
+  options.attach_mode = attach == "native" ? AttachMode::kNative : attach == "skb" ? AttachMode::kSkb : AttachMode::kAuto;
+  const std::string zero_copy = text(object, "zeroCopy");
+  options.zero_copy = zero_copy == "off" ? ZeroCopy::kOff : zero_copy == "required" ? ZeroCopy::kRequired : ZeroCopy::kAuto;
+  const std::string polling = text(object, "polling");
+  options.polling = polling == "busy" ? Polling::kBusy : polling == "interrupt" ? Polling::kInterrupt : Polling::kAdaptive;
+  options.busy_poll_budget = number(object, "busyPollBudget");
+  options.frames_per_worker = number(object, "framesPerWorker");
+  options.frame_size = number(object, "frameSize");
+  options.ring_size = number(object, "ringSize");
+  options.huge_pages = object.Get("hugePages").ToBoolean();
+  options.max_sessions_per_worker = number(object, "maxSessionsPerWorker");
+  const Napi::Value range = object.Get("localPortRange");
+  if (range.IsArray()) {
+    options.local_port_low = static_cast<std::uint16_t>(range.As<Napi::Array>().Get(0u).ToNumber().Uint32Value());
+    options.local_port_high = static_cast<std::uint16_t>(range.As<Napi::Array>().Get(1u).ToNumber().Uint32Value());
+  }
+  options.seed = std::strtoull(text(object, "seed").c_str(), nullptr, 10);
+  return options;
+}
+
+TablesConfig decode_tables(const Napi::Object& object) {
+  TablesConfig tables;
+  each(object, "services", [&](const Napi::Value& item) { tables.services.push_back(decode_service(item.As<Napi::Object>())); });
+  bool ok = false;
+  each(object, "localAddresses", [&](const Napi::Value& item) {
+    tables.local_addresses.push_back(IpAddress::parse(item.ToString().Utf8Value(), ok));
+  });
+  each(object, "routes", [&](const Napi::Value& item) {
+    const auto from = item.As<Napi::Object>();
+    const Prefix prefix = Prefix::parse(text(from, "prefix"), ok);
+    StaticRouteConfig route{prefix.address, prefix.length, has(from, "via"), {}, text(from, "interface")};
+    if (route.has_gateway) route.gateway = address(from, "via");
+    tables.routes.push_back(std::move(route));
+  });
+  each(object, "neighbours", [&](const Napi::Value& item) {
+    const auto from = item.As<Napi::Object>();
+    tables.neighbours.push_back({address(from, "address"), MacAddress::parse(text(from, "mac"), ok), text(from, "interface")});
+  });
+  tables.timeouts_ms = decode_timeouts(object.Get("timeouts").As<Napi::Object>());
+  return tables;
+}
+
+ReplayOptions decode_replay(const Napi::Object& object) {
+  return {text(object, "input"), text(object, "output"),
+          text(object, "steering") == "wrong" ? ReplaySteering::kWrong : ReplaySteering::kFlow};
+}
+
+Napi::Value encode_error(Napi::Env env, const Error& error) {
+  const Napi::Error object = Napi::Error::New(env, error.message);
+  object.Value().Set("code", error.code);
+  object.Value().Set("errno", error.system_errno);
+  return object.Value();
+}
+
+Napi::Value encode_outcome(Napi::Env env, const ApplyOutcome& outcome) {
+  auto object = Napi::Object::New(env);
+  object.Set("generation", static_cast<double>(outcome.generation));
+  auto services = Napi::Array::New(env);
+  for (const SlotMap::Service& service : outcome.slots.services) {
+    auto entry = Napi::Object::New(env);
+    entry.Set("name", service.name);
+    entry.Set("slot", service.slot);
+    auto servers = Napi::Array::New(env);
+    for (const SlotMap::Server& server : service.servers) {
+      auto item = Napi::Object::New(env);
+      item.Set("address", server.address.to_string());
+      item.Set("port", server.port.host());
+      item.Set("slot", server.slot);
+      item.Set("removed", server.removed);
+      servers.Set(servers.Length(), item);
+    }
+    entry.Set("servers", servers);
+    services.Set(services.Length(), entry);
+  }
+  object.Set("services", services);
+  return object;
+}
+
+Napi::Value encode_interfaces(Napi::Env env, const std::vector<InterfaceStatus>& interfaces) {
+  auto list = Napi::Array::New(env);
+  for (const InterfaceStatus& status : interfaces) {
+    auto object = Napi::Object::New(env);
+    object.Set("name", status.name);
+    object.Set("index", status.index);
+    object.Set("attachMode", std::string(to_string(status.mode)));
+    object.Set("fallbackReason", status.fallback_reason);
+    object.Set("zeroCopy", status.zero_copy);
+    object.Set("queues", status.queues);
+    object.Set("mtu", status.mtu);
+    object.Set("mac", status.mac.to_string());
+    auto xdp = Napi::Object::New(env);
+    xdp.Set("received", big(env, status.xdp.received_packets));
+    xdp.Set("toWorkers", big(env, status.xdp.to_workers_packets));
+    xdp.Set("toKernel", big(env, status.xdp.to_kernel_packets));
+    xdp.Set("rxDropped", big(env, status.sockets.rx_dropped));
+    xdp.Set("rxRingFull", big(env, status.sockets.rx_ring_full));
+    xdp.Set("fillRingEmpty", big(env, status.sockets.fill_ring_empty));
+    xdp.Set("rxInvalid", big(env, status.sockets.rx_invalid));
+    xdp.Set("txInvalid", big(env, status.sockets.tx_invalid));
+    object.Set("xdp", xdp);
+    list.Set(list.Length(), object);
+  }
+  return list;
+}
+
+Napi::Value encode_probes(Napi::Env env, const std::vector<InterfaceProbe>& probes) {
+  auto list = Napi::Array::New(env);
+  for (const InterfaceProbe& probe : probes) {
+    auto object = Napi::Object::New(env);
+    object.Set("name", probe.name);
+    object.Set("index", probe.index);
+    object.Set("kind", probe.kind);
+    object.Set("driver", probe.driver);
+    object.Set("mtu", probe.mtu);
+    object.Set("mac", probe.mac.to_string());
+    object.Set("up", probe.up);
+    object.Set("carrier", probe.carrier);
+    object.Set("master", probe.master);
+    object.Set("rxQueues", probe.rx_queues);
+    object.Set("txQueues", probe.tx_queues);
+    object.Set("xdpProgram", env.Null());
+    if (probe.xdp_program) {
+      auto program = Napi::Object::New(env);
+      program.Set("id", probe.xdp_program->id);
+      program.Set("name", probe.xdp_program->name);
+      program.Set("mode", std::string(to_string(probe.xdp_program->mode)));
+      object.Set("xdpProgram", program);
+    }
+    object.Set("xdpFeatures", env.Null());
+    if (probe.xdp_features) {
+      auto features = Napi::Object::New(env);
+      features.Set("basic", probe.xdp_features->basic);
+      features.Set("redirect", probe.xdp_features->redirect);
+      features.Set("zeroCopy", probe.xdp_features->zero_copy);
+      object.Set("xdpFeatures", features);
+    }
+    object.Set("ntuple", probe.ntuple ? Napi::Value(Napi::Boolean::New(env, *probe.ntuple)) : env.Null());
+    auto addresses = Napi::Array::New(env);
+    for (const std::string& a : probe.addresses) addresses.Set(addresses.Length(), a);
+    object.Set("addresses", addresses);
+    list.Set(list.Length(), object);
+  }
+  return list;
+}
+
+Napi::Value encode_replay(Napi::Env env, const ReplayResult& result) {
+  auto object = Napi::Object::New(env);
+  object.Set("packets", static_cast<double>(result.packets));
+  object.Set("passedToKernel", static_cast<double>(result.passed_to_kernel));
+  object.Set("sent", static_cast<double>(result.sent));
+  auto totals = Napi::Object::New(env);
+  auto per_worker = Napi::Array::New(env);
+  for (std::size_t slot = 0; slot < kCounterSlots; slot++) {
+    std::uint64_t sum = 0;
+    for (const auto& counters : result.counters) sum += counters[slot];
+    totals.Set(std::string(kCounterInfo[slot].name), big(env, sum));
+  }
+  for (const auto& counters : result.counters) {
+    auto one = Napi::Object::New(env);
+    for (std::size_t slot = 0; slot < kCounterSlots; slot++) one.Set(std::string(kCounterInfo[slot].name), big(env, counters[slot]));
+    per_worker.Set(per_worker.Length(), one);
+  }
+  object.Set("counters", totals);
+  object.Set("perWorker", per_worker);
+  auto servers = Napi::Array::New(env);
+  for (const ReplayResult::Server& server : result.servers) {
+    auto item = Napi::Object::New(env);
+    item.Set("service", server.service);
+    item.Set("server", server.server);
+    item.Set("stats", encode_stats(env, server.stats));
+    servers.Set(servers.Length(), item);
+  }
+  object.Set("servers", servers);
+  return object;
+}
+
+Napi::Value encode_counter_info(Napi::Env env) {
+  auto list = Napi::Array::New(env);
+  for (const CounterInfo& info : kCounterInfo) {
+    auto object = Napi::Object::New(env);
+    object.Set("name", std::string(info.name));
+    object.Set("kind", std::string(info.kind));
+    object.Set("unit", std::string(info.unit));
+    object.Set("help", std::string(info.help));
+    list.Set(list.Length(), object);
+  }
+  return list;
+}
+
+}  // namespace millrace::addon

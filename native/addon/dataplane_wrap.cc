@@ -1,0 +1,185 @@
+// Promises around the blocking calls of a Dataplane.
+#include "addon/dataplane_wrap.h"
+
+#include <functional>
+#include <utility>
+
+#include "addon/convert.h"
+
+namespace millrace::addon {
+
+namespace {
+
+/// Runs `work` on a pool thread, then resolves with what `encode` makes of it, or rejects with its error.
+template <typename T>
+class Task final : public Napi::AsyncWorker {
+ public:
+  using Work = std::function<Result<T>()>;
+  using Encode = std::function<Napi::Value(Napi::Env, const Result<T>&)>;
+
+  static Napi::Promise run(Napi::Env env, Work work, Encode encode) {
+    auto* task = new Task(env, std::move(work), std::move(encode));  // deletes itself
+    const Napi::Promise promise = task->deferred_.Promise();
+    task->Queue();
+    return promise;
+  }
+
+ private:
+  Task(Napi::Env env, Work work, Encode encode)
+      : Napi::AsyncWorker(env), deferred_(Napi::Promise::Deferred::New(env)), work_(std::move(work)), encode_(std::move(encode)),
+        result_(Error{}) {}
+
+  void Execute() override { result_ = work_(); }
+  void OnOK() override {
+    const Napi::HandleScope scope(Env());
+    const Napi::Value value = encode_(Env(), result_);
+    if (result_) {
+      deferred_.Resolve(value);
+    } else {
+      deferred_.Reject(encode_error(Env(), result_.error()));
+    }
+  }
+
+  Napi::Promise::Deferred deferred_;
+  Work work_;
+  Encode encode_;
+  Result<T> result_;
+};
+
+Error not_running() { return Error{"not_running", "the balancer is not running", 0}; }
+
+/// Shows native memory to JavaScript; `owner` keeps it alive as long as the view exists.
+Napi::Value show(Napi::Env env, void* data, std::size_t bytes, std::shared_ptr<SharedStatistics> owner) {
+  auto* keep = new std::shared_ptr<SharedStatistics>(std::move(owner));
+  return Napi::ArrayBuffer::New(
+      env, data, bytes, [](Napi::Env, void*, std::shared_ptr<SharedStatistics>* held) { delete held; }, keep);
+}
+
+}  // namespace
+
+void DataplaneHolder::stop() {
+  const std::lock_guard lock(mutex);
+  stopped = true;
+  dataplane.reset();
+}
+
+Napi::Function DataplaneWrap::define(Napi::Env env) {
+  return DefineClass(env, "Dataplane",
+                     {InstanceMethod<&DataplaneWrap::start>("start"), InstanceMethod<&DataplaneWrap::apply>("apply"),
+                      InstanceMethod<&DataplaneWrap::stop>("stop"), InstanceMethod<&DataplaneWrap::counters>("counters"),
+                      InstanceMethod<&DataplaneWrap::server_stats>("serverStats"),
+                      InstanceMethod<&DataplaneWrap::interfaces>("interfaces"), InstanceMethod<&DataplaneWrap::ref>("ref"),
+                      InstanceMethod<&DataplaneWrap::unref>("unref")});
+}
+
+DataplaneWrap::DataplaneWrap(const Napi::CallbackInfo& info)
+    : Napi::ObjectWrap<DataplaneWrap>(info), holder_(std::make_shared<DataplaneHolder>()) {
+  holder_->options = decode_options(info[0].As<Napi::Object>());
+  info.Env().GetInstanceData<InstanceData>()->dataplanes.push_back(holder_);
+}
+
+DataplaneWrap::~DataplaneWrap() { release_loop(); }
+
+void DataplaneWrap::hold_loop(Napi::Env env) {
+  if (holding_) return;
+  keep_alive_ = Napi::ThreadSafeFunction::New(env, Napi::Function::New(env, [](const Napi::CallbackInfo&) {}), "millrace", 1, 1);
+  holding_ = true;
+  if (!referenced_) keep_alive_.Unref(env);
+}
+
+void DataplaneWrap::release_loop() {
+  if (!holding_) return;
+  holding_ = false;
+  keep_alive_.Release();
+}
+
+Napi::Value DataplaneWrap::start(const Napi::CallbackInfo& info) {
+  hold_loop(info.Env());
+  Ref();  // until the promise settles: the callbacks below use this object
+  const auto holder = holder_;
+  return Task<int>::run(
+      info.Env(),
+      [holder]() -> Result<int> {
+        const std::lock_guard lock(holder->mutex);
+        if (holder->stopped) return not_running();
+        auto started = Dataplane::start(holder->options);
+        if (!started) return started.error();
+        holder->dataplane = std::move(started).value();
+        return 0;
+      },
+      [this](Napi::Env env, const Result<int>& result) {
+        if (!result) release_loop();
+        Unref();
+        return env.Undefined();
+      });
+}
+
+Napi::Value DataplaneWrap::apply(const Napi::CallbackInfo& info) {
+  const auto tables = std::make_shared<TablesConfig>(decode_tables(info[0].As<Napi::Object>()));
+  const auto holder = holder_;
+  return Task<ApplyOutcome>::run(
+      info.Env(),
+      [holder, tables]() -> Result<ApplyOutcome> {
+        const std::lock_guard lock(holder->mutex);
+        if (!holder->dataplane) return not_running();
+        return holder->dataplane->apply(std::move(*tables));
+      },
+      [](Napi::Env env, const Result<ApplyOutcome>& result) {
+        return result ? encode_outcome(env, result.value()) : env.Undefined();
+      });
+}
+
+Napi::Value DataplaneWrap::stop(const Napi::CallbackInfo& info) {
+  Ref();
+  const auto holder = holder_;
+  return Task<int>::run(
+      info.Env(),
+      [holder]() -> Result<int> {
+        holder->stop();
+        return 0;
+      },
+      [this](Napi::Env env, const Result<int>&) {
+        release_loop();
+        Unref();
+        return env.Undefined();
+      });
+}
+
+Napi::Value DataplaneWrap::counters(const Napi::CallbackInfo& info) {
+  const std::uint32_t worker = info[0].ToNumber().Uint32Value();
+  Dataplane* dataplane = holder_->dataplane.get();
+  if (dataplane == nullptr || worker >= dataplane->workers()) {
+    Napi::Error(info.Env(), encode_error(info.Env(), not_running())).ThrowAsJavaScriptException();
+    return info.Env().Undefined();
+  }
+  const auto statistics = dataplane->statistics(worker);
+  return show(info.Env(), statistics->counters.data(), kCounterSlots * sizeof(std::uint64_t), statistics);
+}
+
+Napi::Value DataplaneWrap::server_stats(const Napi::CallbackInfo& info) {
+  const std::uint32_t worker = info[0].ToNumber().Uint32Value();
+  Dataplane* dataplane = holder_->dataplane.get();
+  if (dataplane == nullptr || worker >= dataplane->workers()) {
+    Napi::Error(info.Env(), encode_error(info.Env(), not_running())).ThrowAsJavaScriptException();
+    return info.Env().Undefined();
+  }
+  const auto statistics = dataplane->statistics(worker);
+  return show(info.Env(), statistics->servers.data(), statistics->servers.capacity() * sizeof(ServerStats), statistics);
+}
+
+Napi::Value DataplaneWrap::interfaces(const Napi::CallbackInfo& info) {
+  Dataplane* dataplane = holder_->dataplane.get();
+  return encode_interfaces(info.Env(), dataplane == nullptr ? std::vector<InterfaceStatus>{} : dataplane->interfaces());
+}
+
+void DataplaneWrap::ref(const Napi::CallbackInfo& info) {
+  referenced_ = true;
+  if (holding_) keep_alive_.Ref(info.Env());
+}
+
+void DataplaneWrap::unref(const Napi::CallbackInfo& info) {
+  referenced_ = false;
+  if (holding_) keep_alive_.Unref(info.Env());
+}
+
+}  // namespace millrace::addon

@@ -1,0 +1,63 @@
+// The slow path's decisions. A packet to a local address belongs to the worker that owns the address. A client's packet that is not a
+// SYN belongs to a session that some worker has: it is passed round all workers once before it is dropped, within a budget, so that
+// a flood of stray packets cannot multiply itself by the number of workers.
+#include "pipeline/classify.h"
+
+#include "pipeline/create.h"
+#include "pipeline/local.h"
+
+namespace millrace {
+
+namespace {
+
+constexpr std::uint32_t kSearchesPerMs = 64;
+
+bool take_search_budget(WorkerState& state) {
+  if (state.search_budget_ms != state.now_ms) {
+    state.search_budget_ms = state.now_ms;
+    state.search_budget = kSearchesPerMs;
+  }
+  if (state.search_budget == 0) return false;
+  state.search_budget--;
+  return true;
+}
+
+Verdict to_local_address(const WorkerState& state, const Packet& packet, const OwnedAddress& owned) {
+  const std::uint32_t owner = state.local_slots[owned.local].worker;
+  // hops guards against workers that see different snapshots for a moment.
+  if (owner != state.worker && packet.hops < state.workers) return Verdict::handoff(owner);
+  return Verdict::drop(DropReason::local_no_session);
+}
+
+}  // namespace
+
+SessionId classify_miss(WorkerState& state, Packet& packet, const PacketMeta& meta, Verdict& verdict) {
+  const ServiceTables& tables = *state.snapshot->services;
+  const auto owned = tables.owned.find(meta.destination);
+  if (owned == tables.owned.end()) return verdict = Verdict::drop(DropReason::address_not_owned), kNoSession;
+  if (meta.protocol == net::kProtocolIcmp || meta.protocol == net::kProtocolIcmpv6) {
+    verdict = answer_icmp(state, packet, meta);
+    return kNoSession;
+  }
+  if (owned->second.kind == OwnedAddress::Kind::kLocal) return verdict = to_local_address(state, packet, owned->second), kNoSession;
+
+  if (meta.protocol == net::kProtocolTcp) {
+    constexpr std::uint8_t relevant = net::tcp_flag::kSyn | net::tcp_flag::kAck | net::tcp_flag::kRst | net::tcp_flag::kFin;
+    if ((meta.tcp_flags & relevant) != net::tcp_flag::kSyn) {
+      if (packet.hops + 1u < state.workers && (packet.hops != 0 || take_search_budget(state))) {
+        verdict = Verdict::handoff((state.worker + 1) % state.workers);
+      } else {
+        verdict = Verdict::drop(DropReason::tcp_no_session);
+      }
+      return kNoSession;
+    }
+  }
+  const auto service = tables.services.find(ServiceKey{meta.destination, meta.destination_port, meta.protocol});
+  if (service == tables.services.end()) return verdict = Verdict::drop(DropReason::no_service), kNoSession;
+  DropReason reason{};
+  const SessionId id = create_session(state, *service->second, meta, reason);
+  if (id == kNoSession) verdict = Verdict::drop(reason);
+  return id;
+}
+
+}  // namespace millrace

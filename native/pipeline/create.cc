@@ -1,0 +1,73 @@
+// A session's beginning and end.
+#include "pipeline/create.h"
+
+#include "forwarders/fullnat.h"
+#include "pipeline/session_key.h"
+#include "pipeline/track.h"
+
+namespace millrace {
+
+SessionId create_session(WorkerState& state, const ServiceTable& service, const PacketMeta& meta, DropReason& reason) {
+  if (state.stopping) return reason = DropReason::service_stopping, kNoSession;
+  const int picked = state.schedulers->pick(service);
+  if (picked < 0) return reason = DropReason::no_server, kNoSession;
+  const ServerSlot server_slot = service.servers[static_cast<std::size_t>(picked)].slot;
+  const ServerIdentity& server = state.server_slots[server_slot];
+
+  const auto& locals = state.snapshot->services->locals_of_worker[state.worker][server.address.is_v4() ? 0 : 1];
+  const auto port = state.local_ports->allocate(server.endpoint, locals);
+  if (!port) return reason = DropReason::local_ports_exhausted, kNoSession;
+
+  Session session{};
+  session.client = meta.source;
+  session.client_port = meta.source_port;
+  session.vip_port = meta.destination_port;
+  session.local_port = port->port;
+  session.local = port->local;
+  session.service = service.slot;
+  session.server = server_slot;
+  session.protocol = meta.protocol;
+  session.flags = meta.ipv6 ? session_flag::kIpv6 : std::uint8_t{0};
+  const SessionHashes hashes = hashes_of(state, session);
+  const SessionId id = state.sessions->insert(hashes.inbound, hashes.outbound);
+  if (id == kNoSession) {
+    state.local_ports->release(server.endpoint, port->local, port->port);
+    return reason = DropReason::session_table_full, kNoSession;
+  }
+  Session& stored = state.sessions->at(id);
+  stored = session;
+  stored.l4_delta = fullnat::l4_delta(state, stored);
+  stored.state = meta.protocol == net::kProtocolTcp ? SessionState::kNone : SessionState::kUdpOneWay;
+  // The state this packet leads to decides when the timer looks first.
+  const SessionState first = meta.protocol == net::kProtocolTcp
+                                 ? next_tcp_state(SessionState::kNone, Direction::kInbound, meta.tcp_flags, false)
+                                 : SessionState::kUdpOneWay;
+  stored.deadline_ms = state.now_ms + state.snapshot->timeouts_ms[static_cast<std::size_t>(first)];
+  state.timers->schedule(id, state.now_ms);
+
+  ServerStats& stats = state.server_stats[server_slot];
+  store_relaxed(stats.connections, stats.connections + 1);
+  store_relaxed(stats.inactive, stats.inactive + 1);
+  store_relaxed(state.local_sessions[port->local], state.local_sessions[port->local] + 1);
+  state.counters.add(Counter::sessions_created);
+  state.counters.add(Counter::sessions);
+  return id;
+}
+
+void remove_session(WorkerState& state, SessionId id) {
+  const Session& session = state.sessions->at(id);
+  const SessionHashes hashes = hashes_of(state, session);
+  state.local_ports->release(state.server_slots[session.server].endpoint, session.local, session.local_port);
+  ServerStats& stats = state.server_stats[session.server];
+  if ((session.flags & session_flag::kActive) != 0) {
+    store_relaxed(stats.active, stats.active - 1);
+    state.counters.sub(Counter::sessions_active);
+  } else {
+    store_relaxed(stats.inactive, stats.inactive - 1);
+  }
+  store_relaxed(state.local_sessions[session.local], state.local_sessions[session.local] - 1);
+  state.counters.sub(Counter::sessions);
+  state.sessions->erase(id, hashes.inbound, hashes.outbound);
+}
+
+}  // namespace millrace

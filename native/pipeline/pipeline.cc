@@ -1,0 +1,108 @@
+// The three stages and their batching.
+#include "pipeline/pipeline.h"
+
+#include "forwarders/fullnat.h"
+#include "pipeline/classify.h"
+#include "pipeline/create.h"
+#include "pipeline/mss.h"
+#include "pipeline/parse.h"
+#include "pipeline/resolve.h"
+#include "pipeline/session_key.h"
+#include "pipeline/track.h"
+
+namespace millrace {
+
+namespace {
+
+/// How many packets ahead the headers are fetched.
+constexpr std::uint32_t kPrefetchDistance = 6;
+
+bool is_syn(const PacketMeta& meta) {
+  return meta.protocol == net::kProtocolTcp && (meta.tcp_flags & net::tcp_flag::kSyn) != 0;
+}
+
+/// A packet of a known session: on its way, or held, or dropped for lack of one.
+void forward(WorkerState& state, Packet& packet, const PacketMeta& meta, SessionRef ref, Verdict& verdict) {
+  const SessionId id = ref_id(ref);
+  const Direction direction = ref_direction(ref);
+  Session& session = state.sessions->at(id);
+  const NextHop* hop = resolve_next_hop(state, session, direction, packet, verdict);
+  if (hop == nullptr) [[unlikely]] return;
+  if (!state.snapshot->network->interfaces[hop->interface].usable) [[unlikely]] {
+    verdict = Verdict::drop(DropReason::interface_gone);
+    return;
+  }
+  if (meta.l3_length > hop->mtu) [[unlikely]] {
+    verdict = Verdict::drop(DropReason::mtu_exceeded);
+    return;
+  }
+  track(state, id, session, direction, meta, packet.length);
+  if (is_syn(meta)) [[unlikely]] {
+    if (direction == Direction::kInbound && session.next_hop_client == 0) {
+      bool unreachable;
+      session.next_hop_client = find_next_hop(state, session.client, unreachable);
+    }
+    if (clamp_mss(packet, meta, path_mtu(state, session))) state.counters.add(Counter::mss_clamped);
+  }
+  fullnat::translate(state, session, direction, packet, meta, *hop);
+  verdict = Verdict::forward(hop->interface);
+}
+
+/// The probe looked at one candidate; this looks at all, and creates a session where one may begin.
+SessionRef find_or_create(WorkerState& state, Packet& packet, const PacketMeta& meta, Verdict& verdict) {
+  const SessionRef found = state.sessions->find(meta.hash, [&](const Session& session, Direction direction) {
+    return belongs_to(state, session, direction, meta);
+  });
+  if (found != kNoRef) return found;
+  const SessionId created = classify_miss(state, packet, meta, verdict);
+  return created == kNoSession ? kNoRef : make_ref(created, Direction::kInbound);
+}
+
+}  // namespace
+
+void run_pipeline(WorkerState& state, Batch& batch) {
+  std::array<PacketMeta, kBatchSize> metas;
+  std::array<SessionRef, kBatchSize> candidates;
+
+  for (std::uint32_t i = 0; i < batch.count && i < kPrefetchDistance; i++) __builtin_prefetch(batch.packets[i].data, 1, 3);
+  for (std::uint32_t i = 0; i < batch.count; i++) {
+    if (i + kPrefetchDistance < batch.count) __builtin_prefetch(batch.packets[i + kPrefetchDistance].data, 1, 3);
+    DropReason reason;
+    if (parse_packet(batch.packets[i], metas[i], reason)) [[likely]] {
+      metas[i].hash = hash_of(state, metas[i]);
+      state.sessions->prefetch(metas[i].hash);
+      batch.verdicts[i] = Verdict{};
+    } else {
+      batch.verdicts[i] = Verdict::drop(reason);
+    }
+  }
+
+  for (std::uint32_t i = 0; i < batch.count; i++) {
+    if (batch.verdicts[i].action == Action::kNone) candidates[i] = state.sessions->probe(metas[i].hash);
+  }
+
+  for (std::uint32_t i = 0; i < batch.count; i++) {
+    if (batch.verdicts[i].action != Action::kNone) continue;
+    SessionRef ref = candidates[i];
+    if (ref == kNoRef || !belongs_to(state, state.sessions->at(ref_id(ref)), ref_direction(ref), metas[i])) [[unlikely]] {
+      ref = find_or_create(state, batch.packets[i], metas[i], batch.verdicts[i]);
+      if (ref == kNoRef) continue;
+    }
+    forward(state, batch.packets[i], metas[i], ref, batch.verdicts[i]);
+  }
+}
+
+std::uint32_t run_timers(WorkerState& state, std::uint32_t budget, Batch& released) {
+  state.timers->advance(state.now_ms, budget, [&](SessionId id) {
+    remove_session(state, id);
+    state.counters.add(Counter::sessions_expired);
+  });
+  state.held.expire(state.now_ms, [&](const Packet& packet) {
+    released.push(packet);
+    state.counters.sub(Counter::held_packets);
+    state.counters.drop(DropReason::neighbour_unresolved);
+  });
+  return released.count;
+}
+
+}  // namespace millrace

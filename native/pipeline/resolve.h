@@ -1,0 +1,31 @@
+// Next hops: from a session's cached number, or from the routes when it has none or the routes have changed.
+// Thread: one worker.
+#pragma once
+
+#include "pipeline/worker_state.h"
+
+namespace millrace {
+
+/// The next hop of one direction of a session, ready to use; or nullptr, and `verdict` says what becomes of the packet (held or dropped).
+/// `packet` is taken into the held queue when it must wait.
+const NextHop* resolve_slow(WorkerState& state, Session& session, Direction direction, const Packet& packet, Verdict& verdict);
+
+inline const NextHop* resolve_next_hop(WorkerState& state, Session& session, Direction direction, const Packet& packet,
+                                       Verdict& verdict) {
+  const NetworkTables& network = *state.snapshot->network;
+  const NextHopId id = direction == Direction::kInbound ? session.next_hop_server : session.next_hop_client;
+  if (session.route_generation == network.route_generation && id != 0) [[likely]] {
+    const NextHop& hop = network.next_hops[id];
+    if (hop.resolved) [[likely]] return &hop;
+  }
+  return resolve_slow(state, session, direction, packet, verdict);
+}
+
+/// Looks up where packets to `destination` go. 0 when there is no route (`unreachable` set) or the neighbour is not known yet
+/// (the control thread has been asked).
+NextHopId find_next_hop(WorkerState& state, const IpAddress& destination, bool& unreachable);
+
+/// The smaller MTU of the two ways of a session; ways not known yet do not count. 0 when neither is known.
+std::uint16_t path_mtu(const WorkerState& state, const Session& session);
+
+}  // namespace millrace

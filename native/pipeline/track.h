@@ -1,0 +1,60 @@
+// Tracking: what a packet does to its session's state, timer and counts.
+// Thread: one worker.
+#pragma once
+
+#include "net/headers.h"
+#include "pipeline/parse.h"
+#include "pipeline/worker_state.h"
+#include "sessions/tcp_state.h"
+
+namespace millrace {
+
+/// Enters state `next`: timeout, active or inactive count of its server.
+inline void enter_state(WorkerState& state, SessionId id, Session& session, SessionState next) {
+  const TimeoutTable& timeouts = state.snapshot->timeouts_ms;
+  const SessionState before = session.state;
+  const std::uint32_t timeout = timeouts[static_cast<std::size_t>(next)];
+  session.deadline_ms = state.now_ms + timeout;
+  if (before == next) [[likely]] return;
+  session.state = next;
+  const bool active = is_active(next);
+  if (active != ((session.flags & session_flag::kActive) != 0)) {
+    ServerStats& stats = state.server_stats[session.server];
+    if (active) {
+      session.flags |= session_flag::kActive;
+      store_relaxed(stats.active, stats.active + 1);
+      store_relaxed(stats.inactive, stats.inactive - 1);
+      state.counters.add(Counter::sessions_active);
+    } else {
+      session.flags = static_cast<std::uint8_t>(session.flags & ~session_flag::kActive);
+      store_relaxed(stats.active, stats.active - 1);
+      store_relaxed(stats.inactive, stats.inactive + 1);
+      state.counters.sub(Counter::sessions_active);
+    }
+  }
+  if (timeout < timeouts[static_cast<std::size_t>(before)]) state.timers->shorten(id, state.now_ms);
+}
+
+/// One packet of an existing session.
+inline void track(WorkerState& state, SessionId id, Session& session, Direction direction, const PacketMeta& meta,
+                  std::uint32_t bytes) {
+  SessionState next;
+  if (session.protocol == net::kProtocolTcp) {
+    next = next_tcp_state(session.state, direction, meta.tcp_flags, false);
+  } else {
+    next = next_udp_state(session.state, direction);
+  }
+  enter_state(state, id, session, next);
+  ServerStats& stats = state.server_stats[session.server];
+  if (direction == Direction::kInbound) {
+    session.packets_in++;
+    store_relaxed(stats.in_packets, stats.in_packets + 1);
+    store_relaxed(stats.in_bytes, stats.in_bytes + bytes);
+  } else {
+    session.packets_out++;
+    store_relaxed(stats.out_packets, stats.out_packets + 1);
+    store_relaxed(stats.out_bytes, stats.out_bytes + bytes);
+  }
+}
+
+}  // namespace millrace

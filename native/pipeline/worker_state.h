@@ -1,0 +1,56 @@
+// WorkerState: what one worker owns and what its stages work on. Plain data; the stages are functions over it.
+// Thread: one worker. The pointers to tables are shared and read-only; everything else is this worker's alone.
+#pragma once
+
+#include <cstdint>
+
+#include "core/counters.h"
+#include "core/hash.h"
+#include "core/spsc_ring.h"
+#include "pipeline/held_queue.h"
+#include "schedulers/registry.h"
+#include "sessions/local_ports.h"
+#include "sessions/session_table.h"
+#include "sessions/timer_wheel.h"
+#include "tables/resolve_request.h"
+#include "tables/slots.h"
+#include "tables/snapshot.h"
+
+namespace millrace {
+
+struct WorkerState {
+  WorkerState(std::uint32_t worker_number, std::uint32_t worker_count, HashKey key, std::uint64_t* counter_slots)
+      : worker(worker_number), workers(worker_count), hash_key(key), counters(counter_slots) {}
+
+  const std::uint32_t worker;
+  const std::uint32_t workers;
+  const HashKey hash_key;
+
+  // Shared, read-only for workers.
+  const Snapshot* snapshot = nullptr;
+  const ServiceIdentity* service_slots = nullptr;
+  const ServerIdentity* server_slots = nullptr;
+  const LocalIdentity* local_slots = nullptr;
+
+  // This worker's own.
+  Counters counters;
+  ServerStats* server_stats = nullptr;
+  /// Sessions per local address slot.
+  std::uint64_t* local_sessions = nullptr;
+  SessionTable* sessions = nullptr;
+  TimerWheel* timers = nullptr;
+  LocalPorts* local_ports = nullptr;
+  SchedulerStates* schedulers = nullptr;
+  SpscRing<ResolveRequest>* requests = nullptr;
+  HeldQueue held;
+
+  /// The worker's clock: milliseconds modulo 2^32, set once per batch.
+  std::uint32_t now_ms = 0;
+  /// No new sessions any more.
+  bool stopping = false;
+  /// How many packets without a session may still be passed round the workers in this millisecond (classify.h).
+  std::uint32_t search_budget = 0;
+  std::uint32_t search_budget_ms = 0;
+};
+
+}  // namespace millrace

@@ -1,0 +1,53 @@
+// Configuration as the native side takes it: already validated by TypeScript (src/config), so every field is in range and consistent.
+// Mirrors src/native-binding.ts. Threads: a value; moved from the JavaScript thread to the control thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "net/address.h"
+#include "tables/snapshot.h"
+
+namespace millrace {
+
+struct ServerConfig {
+  IpAddress address;
+  be16 port;
+  std::uint32_t weight = 1;
+};
+
+struct ServiceConfig {
+  std::string name;
+  IpAddress address;
+  be16 port;
+  std::uint8_t protocol = 6;
+  SchedulerKind scheduler = SchedulerKind::kWeightedRoundRobin;
+  std::vector<ServerConfig> servers;
+};
+
+struct StaticRouteConfig {
+  IpAddress prefix;
+  /// 0..128 over the 16-byte form.
+  std::uint8_t length = 0;
+  bool has_gateway = false;
+  IpAddress gateway;
+  std::string interface;
+};
+
+struct StaticNeighbourConfig {
+  IpAddress address;
+  MacAddress mac;
+  std::string interface;
+};
+
+/// What can change while traffic runs.
+struct TablesConfig {
+  std::vector<ServiceConfig> services;
+  std::vector<IpAddress> local_addresses;
+  std::vector<StaticRouteConfig> routes;
+  std::vector<StaticNeighbourConfig> neighbours;
+  TimeoutTable timeouts_ms{};
+};
+
+}  // namespace millrace

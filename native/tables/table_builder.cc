@@ -1,0 +1,293 @@
+// Applying configurations. Control thread only.
+#include "tables/table_builder.h"
+
+#include <algorithm>
+#include <unordered_set>
+
+namespace millrace {
+
+namespace {
+
+/// Changes kept per service for schedulers that were idle for a while; an older one starts anew.
+constexpr std::size_t kKeptChanges = 4096;
+
+template <typename Slot>
+Slot take_slot(std::vector<Slot>& free_slots, std::uint32_t& next) {
+  if (free_slots.empty()) return static_cast<Slot>(next++);
+  const Slot slot = free_slots.back();
+  free_slots.pop_back();
+  return slot;
+}
+
+}  // namespace
+
+Result<void> TableBuilder::reserve() {
+  if (auto r = services_.reserve(kMaxServices); !r) return r;
+  if (auto r = servers_.reserve(kMaxServers); !r) return r;
+  return locals_.reserve(kMaxLocals);
+}
+
+Result<void> TableBuilder::check_limits(const TablesConfig& config) const {
+  // Slots in use now may all have to stay, so they count beside the new ones.
+  std::size_t servers = next_server_ - free_servers_.size();
+  std::size_t services = next_service_ - free_services_.size();
+  for (const ServiceConfig& service : config.services) {
+    services++;
+    servers += service.servers.size();
+  }
+  if (services > kMaxServices) return Error{"limit_exceeded", "more than 131072 services, those still draining included", 0};
+  if (servers > kMaxServers) return Error{"limit_exceeded", "more than 262144 servers, those still draining included", 0};
+  if (config.local_addresses.size() + next_local_ - free_locals_.size() > kMaxLocals) {
+    return Error{"limit_exceeded", "more than 65536 local addresses, those still draining included", 0};
+  }
+  return {};
+}
+
+Result<std::shared_ptr<const ServiceTables>> TableBuilder::apply(const TablesConfig& config) {
+  if (auto r = check_limits(config); !r) return r.error();
+  apply_locals(config.local_addresses);
+
+  std::unordered_set<ServiceKey, ServiceKeyHash> wanted;
+  order_.clear();
+  for (const ServiceConfig& service : config.services) {
+    const ServiceKey key{service.address, service.port, service.protocol};
+    wanted.insert(key);
+    order_.push_back(key);
+    apply_service(service);
+  }
+  for (auto& [key, entry] : entries_) {
+    if (wanted.contains(key)) continue;
+    order_.push_back(key);
+    if (entry->removed) continue;
+    entry->removed = true;
+    for (ServerEntry& server : entry->servers) {
+      if (!server.removed) remove_server(*entry, server);
+    }
+    refresh_table(*entry);
+  }
+  count_leavers();
+  return build();
+}
+
+void TableBuilder::record(ServiceEntry& service, ServiceChange::Kind kind, ServerSlot slot, std::uint32_t weight) {
+  service.changes.push_back({++service.serial, kind, slot, weight});
+  service.table.reset();
+}
+
+void TableBuilder::add_server(ServiceEntry& service, const ServerConfig& config) {
+  const auto old = std::find_if(service.servers.begin(), service.servers.end(), [&](const ServerEntry& s) {
+    return s.address == config.address && s.port == config.port;
+  });
+  ServerSlot slot;
+  if (old != service.servers.end()) {
+    old->removed = false;
+    old->weight = config.weight;
+    slot = old->slot;
+  } else {
+    slot = take_slot(free_servers_, next_server_);
+    if (slot_taken_) slot_taken_(slot);
+    servers_[slot] = ServerIdentity{config.address, config.port, service.key.protocol, 0, service.slot,
+                                    take_endpoint(EndpointKey{config.address, config.port, service.key.protocol}), 0};
+    service.servers.push_back({slot, config.address, config.port, config.weight, false});
+  }
+  service.list.insert(service.list.begin(), ServerView{slot, config.weight});
+  record(service, ServiceChange::Kind::kAdd, slot, config.weight);
+}
+
+void TableBuilder::remove_server(ServiceEntry& service, ServerEntry& server) {
+  server.removed = true;
+  std::erase_if(service.list, [&](const ServerView& view) { return view.slot == server.slot; });
+  record(service, ServiceChange::Kind::kRemove, server.slot, 0);
+}
+
+void TableBuilder::apply_service(const ServiceConfig& config) {
+  const ServiceKey key{config.address, config.port, config.protocol};
+  auto& owned = entries_[key];
+  if (!owned) {
+    owned = std::make_unique<ServiceEntry>();
+    owned->key = key;
+    owned->slot = take_slot(free_services_, next_service_);
+    owned->serial = 0;
+    services_[owned->slot] = ServiceIdentity{config.address, config.port, config.protocol, 0, {}};
+    owned->scheduler = config.scheduler;
+  }
+  ServiceEntry& service = *owned;
+  service.name = config.name;
+  service.removed = false;
+  if (service.scheduler != config.scheduler) {
+    service.scheduler = config.scheduler;
+    service.table.reset();
+  }
+  std::unordered_map<ServiceKey, const ServerConfig*, ServiceKeyHash> wanted;
+  for (const ServerConfig& server : config.servers) wanted[{server.address, server.port, config.protocol}] = &server;
+  std::unordered_set<ServiceKey, ServiceKeyHash> present;
+  for (ServerEntry& server : service.servers) {
+    if (server.removed) continue;
+    const ServiceKey server_key{server.address, server.port, config.protocol};
+    const auto found = wanted.find(server_key);
+    if (found == wanted.end()) {
+      remove_server(service, server);
+      continue;
+    }
+    present.insert(server_key);
+    if (server.weight == found->second->weight) continue;
+    server.weight = found->second->weight;
+    for (ServerView& view : service.list) {
+      if (view.slot == server.slot) view.weight = server.weight;
+    }
+    record(service, ServiceChange::Kind::kEdit, server.slot, server.weight);
+  }
+  for (const ServerConfig& server : config.servers) {
+    if (!present.contains({server.address, server.port, config.protocol})) add_server(service, server);
+  }
+  refresh_table(service);
+}
+
+void TableBuilder::refresh_table(ServiceEntry& service) {
+  if (service.table) return;
+  if (service.changes.size() > kKeptChanges) {
+    service.changes.erase(service.changes.begin(), service.changes.end() - static_cast<std::ptrdiff_t>(kKeptChanges));
+  }
+  auto table = std::make_shared<ServiceTable>();
+  table->slot = service.slot;
+  table->scheduler = service.scheduler;
+  table->servers = service.list;
+  table->changes = service.changes;
+  table->serial = service.serial;
+  service.table = std::move(table);
+}
+
+void TableBuilder::apply_locals(const std::vector<IpAddress>& addresses) {
+  local_order_.clear();
+  for (const IpAddress& address : addresses) local_order_.push_back(address.to_string());
+  for (auto& [text, entry] : local_entries_) {
+    entry.removed = std::find(local_order_.begin(), local_order_.end(), text) == local_order_.end();
+  }
+  // Every worker has as many addresses of a family as its neighbours, give or take one; who has one keeps it.
+  std::array<std::vector<std::uint32_t>, 2> share;
+  share.fill(std::vector<std::uint32_t>(workers_, 0));
+  for (const auto& [text, entry] : local_entries_) {
+    if (!entry.removed) share[locals_[entry.slot].address.is_v4() ? 0 : 1][locals_[entry.slot].worker]++;
+  }
+  for (const IpAddress& address : addresses) {
+    const std::string text = address.to_string();
+    if (local_entries_.contains(text)) continue;
+    auto& counts = share[address.is_v4() ? 0 : 1];
+    const auto least = std::min_element(counts.begin(), counts.end());
+    const LocalSlot slot = take_slot(free_locals_, next_local_);
+    locals_[slot] = LocalIdentity{address, static_cast<std::uint32_t>(least - counts.begin()), {}};
+    ++*least;
+    local_entries_[text] = {slot, false};
+  }
+}
+
+std::uint32_t TableBuilder::take_endpoint(const EndpointKey& key) {
+  const auto found = endpoints_.find(key);
+  if (found != endpoints_.end()) {
+    found->second.users++;
+    return found->second.id;
+  }
+  const std::uint32_t id = take_slot(free_endpoints_, next_endpoint_);
+  endpoints_[key] = {id, 1};
+  return id;
+}
+
+void TableBuilder::release_endpoint(const EndpointKey& key) {
+  const auto found = endpoints_.find(key);
+  if (--found->second.users != 0) return;
+  free_endpoints_.push_back(found->second.id);
+  endpoints_.erase(found);
+}
+
+void TableBuilder::count_leavers() {
+  leavers_ = 0;
+  for (const auto& [key, entry] : entries_) {
+    if (entry->removed) leavers_++;
+    for (const ServerEntry& server : entry->servers) leavers_ += server.removed ? 1 : 0;
+  }
+  for (const auto& [text, entry] : local_entries_) leavers_ += entry.removed ? 1 : 0;
+}
+
+std::shared_ptr<const ServiceTables> TableBuilder::reclaim(const std::function<std::uint64_t(ServerSlot)>& sessions_on_server,
+                                                           const std::function<std::uint64_t(LocalSlot)>& sessions_on_local) {
+  bool addresses_changed = false;
+  for (auto entry = entries_.begin(); entry != entries_.end();) {
+    ServiceEntry& service = *entry->second;
+    std::erase_if(service.servers, [&](const ServerEntry& server) {
+      if (!server.removed || sessions_on_server(server.slot) != 0) return false;
+      release_endpoint({server.address, server.port, service.key.protocol});
+      free_servers_.push_back(server.slot);
+      return true;
+    });
+    if (service.removed && service.servers.empty()) {
+      free_services_.push_back(service.slot);
+      std::erase(order_, service.key);
+      entry = entries_.erase(entry);
+      addresses_changed = true;
+    } else {
+      ++entry;
+    }
+  }
+  for (auto entry = local_entries_.begin(); entry != local_entries_.end();) {
+    if (entry->second.removed && sessions_on_local(entry->second.slot) == 0) {
+      free_locals_.push_back(entry->second.slot);
+      entry = local_entries_.erase(entry);
+      addresses_changed = true;
+    } else {
+      ++entry;
+    }
+  }
+  count_leavers();
+  return addresses_changed ? build() : nullptr;
+}
+
+std::shared_ptr<const ServiceTables> TableBuilder::build() {
+  auto tables = std::make_shared<ServiceTables>();
+  tables->locals_of_worker.resize(workers_);
+  tables->generation = ++generation_;
+  for (const auto& [key, entry] : entries_) {
+    tables->owned[key.address] = OwnedAddress{OwnedAddress::Kind::kVip, 0};
+    if (entry->removed) continue;
+    tables->services[key] = entry->table.get();
+    tables->owners.push_back(entry->table);
+  }
+  for (const auto& [text, entry] : local_entries_) {
+    tables->owned[locals_[entry.slot].address] = OwnedAddress{OwnedAddress::Kind::kLocal, entry.slot};
+  }
+  for (const std::string& text : local_order_) {
+    const LocalSlot slot = local_entries_[text].slot;
+    tables->locals_of_worker[locals_[slot].worker][locals_[slot].address.is_v4() ? 0 : 1].push_back(slot);
+  }
+  return tables;
+}
+
+SlotMap TableBuilder::slot_map() const {
+  SlotMap map;
+  for (const ServiceKey& key : order_) {
+    const auto found = entries_.find(key);
+    if (found == entries_.end()) continue;
+    SlotMap::Service service{found->second->name, found->second->slot, {}};
+    for (const ServerEntry& server : found->second->servers) {
+      service.servers.push_back({server.address, server.port, server.slot, server.removed});
+    }
+    map.services.push_back(std::move(service));
+  }
+  return map;
+}
+
+std::vector<IpAddress> TableBuilder::owned_addresses() const {
+  std::unordered_set<IpAddress, AddressHash> unique;
+  for (const auto& [key, entry] : entries_) unique.insert(key.address);
+  for (const auto& [text, entry] : local_entries_) unique.insert(locals_[entry.slot].address);
+  return {unique.begin(), unique.end()};
+}
+
+std::vector<IpAddress> TableBuilder::server_addresses() const {
+  std::unordered_set<IpAddress, AddressHash> unique;
+  for (const auto& [key, entry] : entries_) {
+    for (const ServerEntry& server : entry->servers) unique.insert(server.address);
+  }
+  return {unique.begin(), unique.end()};
+}
+
+}  // namespace millrace

@@ -1,0 +1,134 @@
+// TableBuilder: turns configurations into ServiceTables, and keeps the slots that sessions refer to.
+// Guarantees: applying a configuration touches nothing that it does not change: same service, same slot; same server, same slot and
+// place in the list. A server that is gone from the configuration keeps its slot while a session uses it, and gets it back when it
+// returns before that (as IPVS revives a deleted server).
+// Thread: control thread. Slots' contents are written before the tables that use them are published.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "core/result.h"
+#include "tables/configuration.h"
+#include "tables/slots.h"
+#include "tables/snapshot.h"
+
+namespace millrace {
+
+/// Where a service and its servers live, for reading statistics.
+struct SlotMap {
+  struct Server {
+    IpAddress address;
+    be16 port;
+    ServerSlot slot;
+    bool removed;
+  };
+  struct Service {
+    std::string name;
+    ServiceSlot slot;
+    std::vector<Server> servers;
+  };
+  std::vector<Service> services;
+};
+
+class TableBuilder {
+ public:
+  explicit TableBuilder(std::uint32_t workers) : workers_(workers) {}
+  Result<void> reserve();
+
+  /// Makes `config` the current one and returns new tables. On an error (a limit) nothing has changed.
+  Result<std::shared_ptr<const ServiceTables>> apply(const TablesConfig& config);
+
+  /// Frees slots of what has left the configuration and is used by no session any more. Call only when every worker has left the
+  /// tables before the last apply(). The functions return the number of sessions on a slot, over all workers.
+  /// Returns new tables if an address is no longer ours, nullptr if the tables stay as they are.
+  std::shared_ptr<const ServiceTables> reclaim(const std::function<std::uint64_t(ServerSlot)>& sessions_on_server,
+                                               const std::function<std::uint64_t(LocalSlot)>& sessions_on_local);
+  /// Called with each server slot that is given to a new server. No worker looks at it at that moment, so the control thread may clear
+  /// the statistics that its former owner left.
+  void on_server_slot_taken(std::function<void(ServerSlot)> handler) { slot_taken_ = std::move(handler); }
+  /// Whether reclaim() may find something.
+  bool has_leavers() const { return leavers_ != 0; }
+
+  SlotMap slot_map() const;
+  /// VIPs and local addresses, those that only old sessions use included.
+  std::vector<IpAddress> owned_addresses() const;
+  /// Addresses of all servers in the configuration, each once.
+  std::vector<IpAddress> server_addresses() const;
+
+  const ServiceIdentity* service_slots() const { return services_.data(); }
+  const ServerIdentity* server_slots() const { return servers_.data(); }
+  const LocalIdentity* local_slots() const { return locals_.data(); }
+  /// One past the highest slot ever used.
+  std::uint32_t server_slot_limit() const { return next_server_; }
+
+ private:
+  using EndpointKey = ServiceKey;
+  struct ServerEntry {
+    ServerSlot slot;
+    IpAddress address;
+    be16 port;
+    std::uint32_t weight;
+    bool removed;
+  };
+  struct ServiceEntry {
+    std::string name;
+    ServiceSlot slot;
+    ServiceKey key;
+    SchedulerKind scheduler;
+    bool removed;
+    /// As they were applied; removed ones stay until reclaimed.
+    std::vector<ServerEntry> servers;
+    /// The scheduler's list, newest first.
+    std::vector<ServerView> list;
+    std::vector<ServiceChange> changes;
+    std::uint64_t serial;
+    std::shared_ptr<const ServiceTable> table;
+  };
+  struct Endpoint {
+    std::uint32_t id;
+    std::uint32_t users;
+  };
+  struct LocalEntry {
+    LocalSlot slot;
+    bool removed;
+  };
+
+  Result<void> check_limits(const TablesConfig& config) const;
+  void apply_service(const ServiceConfig& config);
+  void apply_locals(const std::vector<IpAddress>& addresses);
+  void add_server(ServiceEntry& service, const ServerConfig& config);
+  void record(ServiceEntry& service, ServiceChange::Kind kind, ServerSlot slot, std::uint32_t weight);
+  void remove_server(ServiceEntry& service, ServerEntry& server);
+  void refresh_table(ServiceEntry& service);
+  void count_leavers();
+  std::uint32_t take_endpoint(const EndpointKey& key);
+  void release_endpoint(const EndpointKey& key);
+  std::shared_ptr<const ServiceTables> build();
+
+  const std::uint32_t workers_;
+  StableArray<ServiceIdentity> services_;
+  StableArray<ServerIdentity> servers_;
+  StableArray<LocalIdentity> locals_;
+  std::uint32_t next_service_ = 0, next_server_ = 0, next_local_ = 0, next_endpoint_ = 0;
+  std::vector<ServiceSlot> free_services_;
+  std::vector<ServerSlot> free_servers_;
+  std::vector<LocalSlot> free_locals_;
+  std::vector<std::uint32_t> free_endpoints_;
+  std::unordered_map<ServiceKey, std::unique_ptr<ServiceEntry>, ServiceKeyHash> entries_;
+  /// Order of the configuration, for listings.
+  std::vector<ServiceKey> order_;
+  std::unordered_map<EndpointKey, Endpoint, ServiceKeyHash> endpoints_;
+  std::map<std::string, LocalEntry> local_entries_;  // by text, so that workers' shares do not depend on hash order
+  std::vector<std::string> local_order_;
+  std::function<void(ServerSlot)> slot_taken_;
+  std::size_t leavers_ = 0;
+  std::uint64_t generation_ = 0;
+};
+
+}  // namespace millrace

@@ -1,0 +1,90 @@
+// ControlThread: the one thread that changes tables. It listens to netlink, answers ARP and ND for our addresses, resolves next hops
+// for workers, applies configurations, and frees what no worker looks at any more.
+// Threads: apply() and snapshots of state may be asked from any thread; all work is done on the thread it owns, so that a blocked
+// JavaScript event loop changes nothing for packets or neighbours.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "control/announcer.h"
+#include "control/network.h"
+#include "core/quiescence.h"
+#include "tables/configuration.h"
+#include "tables/table_builder.h"
+#include "worker/dataplane.h"
+#include "worker/links.h"
+
+namespace millrace {
+
+class ControlThread {
+ public:
+  struct Parts {
+    std::vector<InterfaceOptions> interfaces;
+    std::vector<XdpAttachment*> attachments;
+    std::vector<WorkerMemory*> workers;
+    Published<Snapshot>* published = nullptr;
+  };
+
+  static Result<std::unique_ptr<ControlThread>> create(Parts parts);
+  ~ControlThread();
+  ControlThread(const ControlThread&) = delete;
+  ControlThread& operator=(const ControlThread&) = delete;
+
+  /// Publishes the first, empty snapshot. Before workers start.
+  void publish_first();
+  const TableBuilder& builder() const { return builder_; }
+  /// Rung by workers that have put something into their request rings.
+  Bell& bell() { return bell_; }
+
+  void start();
+  void stop();
+  /// Blocks until the configuration is in force or refused.
+  Result<ApplyOutcome> apply(TablesConfig config);
+
+ private:
+  struct Task {
+    TablesConfig config;
+    Result<ApplyOutcome> outcome = ApplyOutcome{};
+    /// Of a configuration that is published: what must still happen before the caller hears of it.
+    std::uint64_t epoch = 0;
+    std::uint64_t deadline_ms = 0;
+    bool done = false;
+  };
+
+  ControlThread(Parts parts, std::unique_ptr<Network> network, std::unique_ptr<Announcer> announcer);
+  void run();
+  void wait_for_events(std::uint64_t now_ms);
+  void take_requests(std::uint64_t now_ms);
+  void take_tasks(std::uint64_t now_ms);
+  Result<void> apply_now(Task& task, std::uint64_t now_ms);
+  void finish_tasks(std::uint64_t now_ms);
+  void follow_network(std::uint64_t now_ms);
+  void free_leavers(std::uint64_t now_ms);
+  Result<void> own_addresses(std::uint64_t now_ms);
+  void publish();
+
+  Parts parts_;
+  std::unique_ptr<Network> network_;
+  std::unique_ptr<Announcer> announcer_;
+  TableBuilder builder_;
+  Bell bell_;
+  Snapshot next_;
+  std::uint64_t tables_epoch_ = 0;
+  std::uint64_t next_reclaim_ms_ = 0;
+
+  std::mutex mutex_;  // guards the two lists; never taken by a worker
+  std::condition_variable done_;
+  std::deque<Task*> waiting_;
+  std::vector<Task*> published_tasks_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace millrace

@@ -1,0 +1,62 @@
+// Dataplane: everything native of one load balancer: packet memory, XDP attachments, ports, worker threads, control thread.
+// Guarantees: start() leaves either a running dataplane or nothing; stop() leaves nothing; a configuration reaches all workers at once.
+// Threads: start(), apply() and stop() may block and are called from a thread that may (not the JavaScript thread: the addon uses its
+// pool). Everything else may be called from any thread at any time.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/result.h"
+#include "ports/af_xdp.h"
+#include "ports/xdp_attachment.h"
+#include "tables/configuration.h"
+#include "tables/table_builder.h"
+#include "worker/options.h"
+#include "worker/worker_memory.h"
+
+namespace millrace {
+
+struct ApplyOutcome {
+  std::uint64_t generation = 0;
+  SlotMap slots;
+};
+
+struct InterfaceStatus {
+  std::string name;
+  std::uint32_t index = 0;
+  XdpMode mode = XdpMode::kNative;
+  std::string fallback_reason;
+  bool zero_copy = false;
+  std::uint32_t queues = 0;
+  std::uint32_t mtu = 0;
+  MacAddress mac;
+  XdpCounters xdp;
+  AfXdpStatistics sockets;
+};
+
+class Dataplane {
+ public:
+  static Result<std::unique_ptr<Dataplane>> start(const DataplaneOptions& options);
+  ~Dataplane();
+  Dataplane(const Dataplane&) = delete;
+  Dataplane& operator=(const Dataplane&) = delete;
+
+  /// Makes `config` the current one. Returns when every worker has it and the servers' next hops are resolved, or a second later.
+  /// Errors: address_on_kernel, limit_exceeded, not_running, those of XdpAttachment::set_owned_addresses.
+  Result<ApplyOutcome> apply(TablesConfig config);
+  void stop();
+
+  std::uint32_t workers() const;
+  std::shared_ptr<SharedStatistics> statistics(std::uint32_t worker) const;
+  std::vector<InterfaceStatus> interfaces() const;
+
+ private:
+  struct Parts;
+  explicit Dataplane(std::unique_ptr<Parts> parts);
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace millrace

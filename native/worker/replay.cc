@@ -1,0 +1,251 @@
+// The replay loop: one captured packet at a time, then turns of all workers until the dust has settled.
+#include "worker/replay.h"
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+
+#include "control/network.h"
+#include "net/headers.h"
+#include "ports/memory.h"
+#include "ports/pcap.h"
+#include "worker/worker.h"
+#include "worker/worker_memory.h"
+
+namespace millrace {
+
+namespace {
+
+/// What af_xdp.bpf.c looks at: the destination of an IP packet, unless it belongs to neighbour discovery.
+std::optional<IpAddress> steerable_destination(std::span<const std::uint8_t> frame) {
+  if (frame.size() < sizeof(net::Ethernet)) return std::nullopt;
+  const auto* ethernet = reinterpret_cast<const net::Ethernet*>(frame.data());
+  const std::uint8_t* l3 = frame.data() + sizeof(net::Ethernet);
+  const std::size_t room = frame.size() - sizeof(net::Ethernet);
+  if (ethernet->type == net::kEtherTypeIpv4 && room >= sizeof(net::Ipv4)) {
+    return IpAddress::v4(reinterpret_cast<const net::Ipv4*>(l3)->destination);
+  }
+  if (ethernet->type == net::kEtherTypeIpv6 && room >= sizeof(net::Ipv6)) {
+    const auto* ip = reinterpret_cast<const net::Ipv6*>(l3);
+    constexpr std::uint8_t first_nd_type = 133, last_nd_type = 137;  // RFC 4861 4
+    if (ip->next_header == net::kProtocolIcmpv6 && room > sizeof(net::Ipv6) && l3[sizeof(net::Ipv6)] >= first_nd_type &&
+        l3[sizeof(net::Ipv6)] <= last_nd_type) {
+      return std::nullopt;
+    }
+    return IpAddress::v6(ip->destination);
+  }
+  return std::nullopt;
+}
+
+Result<NetworkConfig> network_of(const DataplaneOptions& options, const TablesConfig& tables) {
+  NetworkConfig config;
+  const auto number = [&](const std::string& name) {
+    const auto found =
+        std::find_if(options.interfaces.begin(), options.interfaces.end(), [&](const InterfaceOptions& i) { return i.name == name; });
+    return static_cast<std::uint16_t>(found - options.interfaces.begin());
+  };
+  for (const InterfaceOptions& interface : options.interfaces) {
+    if (interface.mac.is_zero()) {
+      return Error{"config_invalid", "interface " + interface.name + " has no mac: replay asks no kernel, give it one", 0};
+    }
+    config.interfaces.push_back({interface.name, interface.mac, interface.mtu, interface.addresses});
+  }
+  for (const StaticRouteConfig& route : tables.routes) {
+    StaticRoute r{Prefix{route.prefix, route.length}, std::nullopt, number(route.interface)};
+    if (route.has_gateway) r.via = route.gateway;
+    config.routes.push_back(r);
+  }
+  for (const StaticNeighbourConfig& neighbour : tables.neighbours) {
+    config.neighbours.push_back({neighbour.address, neighbour.mac, number(neighbour.interface)});
+  }
+  return config;
+}
+
+/// Workers on one thread, with a port per worker and interface.
+class Stage {
+ public:
+  static Result<std::unique_ptr<Stage>> create(const DataplaneOptions& options, const TablesConfig& tables);
+
+  Result<ReplayResult> run(const ReplayOptions& options);
+
+ private:
+  explicit Stage(std::uint32_t workers) : builder_(workers), workers_(workers) {}
+
+  std::uint32_t worker_for(const OwnedAddress& owned, std::span<const std::uint8_t> frame, ReplaySteering steering) const;
+  std::uint16_t interface_for(std::span<const std::uint8_t> frame) const;
+  Result<void> settle(std::uint64_t time_ns, PcapWriter& writer, ReplayResult& result);
+
+  TableBuilder builder_;
+  const std::uint32_t workers_;
+  std::uint64_t seed_ = 0;
+  Snapshot snapshot_;
+  std::unique_ptr<PacketMemory> packets_;
+  std::unique_ptr<Links> links_;
+  std::vector<std::unique_ptr<FramePool>> pools_;
+  std::vector<std::unique_ptr<WorkerMemory>> memories_;
+  std::vector<std::vector<std::unique_ptr<MemoryPort>>> ports_;
+  std::vector<std::unique_ptr<Worker<MemoryPort>>> loops_;
+  std::uint32_t now_ms_ = 0;
+};
+
+Result<std::unique_ptr<Stage>> Stage::create(const DataplaneOptions& options, const TablesConfig& tables) {
+  std::unique_ptr<Stage> stage(new Stage(options.workers));
+  stage->seed_ = options.seed;
+  PacketMemory::Options memory;
+  memory.workers = options.workers;
+  memory.frame_size = options.frame_size == 0 ? 4096 : options.frame_size;
+  memory.frames_per_worker = 1024;
+  memory.huge_pages = false;
+  auto packets = PacketMemory::create(memory);
+  if (!packets) return packets.error();
+  stage->packets_ = std::move(packets).value();
+  stage->links_ = std::make_unique<Links>(*stage->packets_);
+
+  auto network = network_of(options, tables);
+  if (!network) return network.error();
+  if (auto r = stage->builder_.reserve(); !r) return r.error();
+  auto built = stage->builder_.apply(tables);
+  if (!built) return built.error();
+  stage->snapshot_.services = std::move(built).value();
+  stage->snapshot_.network = Network::from_configuration(network.value());
+  stage->snapshot_.timeouts_ms = tables.timeouts_ms;
+  stage->snapshot_.serial = 1;
+  stage->snapshot_.network_serial = 1;
+
+  const HashKey key = hash_key_from_seed(options.seed);
+  for (std::uint32_t worker = 0; worker < options.workers; worker++) {
+    stage->pools_.push_back(std::make_unique<FramePool>(*stage->packets_, stage->links_->returns(), worker));
+    auto made = WorkerMemory::create(options, worker, key, 0);
+    if (!made) return made.error();
+    stage->memories_.push_back(std::move(made).value());
+    WorkerState& state = stage->memories_.back()->state();
+    state.service_slots = stage->builder_.service_slots();
+    state.server_slots = stage->builder_.server_slots();
+    state.local_slots = stage->builder_.local_slots();
+    std::vector<MemoryPort*> mine;
+    auto& ports = stage->ports_.emplace_back();
+    for (std::size_t i = 0; i < options.interfaces.size(); i++) {
+      ports.push_back(std::make_unique<MemoryPort>(*stage->pools_.back(),
+                                                   MemoryPort::Options{static_cast<std::uint16_t>(i), 256, false}));
+      mine.push_back(ports.back().get());
+    }
+    stage->loops_.push_back(std::make_unique<Worker<MemoryPort>>(state, *stage->pools_.back(), *stage->links_, mine, mine));
+  }
+  return stage;
+}
+
+std::uint32_t Stage::worker_for(const OwnedAddress& owned, std::span<const std::uint8_t> frame, ReplaySteering steering) const {
+  std::uint32_t worker;
+  if (owned.kind == OwnedAddress::Kind::kLocal) {
+    worker = builder_.local_slots()[owned.local].worker;
+  } else {
+    // Any function of the flow will do, if it is the same for all its packets: addresses and the four bytes behind the headers.
+    Packet packet{const_cast<std::uint8_t*>(frame.data()), static_cast<std::uint32_t>(frame.size()), 0, 0, 0};
+    PacketMeta meta;
+    DropReason reason;
+    worker = parse_packet(packet, meta, reason)
+                 ? static_cast<std::uint32_t>(mix64(meta.source.low ^ meta.source.high ^ meta.source_port.raw) % workers_)
+                 : 0;
+  }
+  return steering == ReplaySteering::kWrong ? (worker + 1) % workers_ : worker;
+}
+
+std::uint16_t Stage::interface_for(std::span<const std::uint8_t> frame) const {
+  const auto& interfaces = snapshot_.network->interfaces;
+  for (std::size_t i = 0; i < interfaces.size(); i++) {
+    if (std::memcmp(frame.data(), interfaces[i].mac.bytes.data(), 6) == 0) return static_cast<std::uint16_t>(i);
+  }
+  return 0;
+}
+
+Result<void> Stage::settle(std::uint64_t time_ns, PcapWriter& writer, ReplayResult& result) {
+  for (bool moved = true; moved;) {
+    moved = false;
+    for (std::uint32_t worker = 0; worker < workers_; worker++) {
+      WorkerState& state = memories_[worker]->state();
+      const std::uint32_t sessions = state.sessions->size();
+      moved = loops_[worker]->turn(&snapshot_, now_ms_) != 0 || state.sessions->size() != sessions || moved;
+      for (const auto& port : ports_[worker]) {
+        std::array<Packet, kBatchSize> sent;
+        for (std::uint32_t n = port->take(sent); n != 0; n = port->take(sent)) {
+          for (std::uint32_t i = 0; i < n; i++) {
+            if (auto r = writer.write(time_ns, std::span<const std::uint8_t>(sent[i].data, sent[i].length)); !r) return r;
+            pools_[worker]->release(sent[i].data);
+            result.sent++;
+          }
+        }
+      }
+    }
+  }
+  return {};
+}
+
+Result<ReplayResult> Stage::run(const ReplayOptions& options) {
+  auto reader = PcapReader::open(options.input);
+  if (!reader) return reader.error();
+  auto writer = PcapWriter::create(options.output);
+  if (!writer) return writer.error();
+  ReplayResult result;
+  std::uint64_t time_ns = 0;
+  for (;;) {
+    auto next = reader.value().next();
+    if (!next) return next.error();
+    if (!next.value().has_value()) break;
+    const CapturedPacket& captured = *next.value();
+    time_ns = std::max(time_ns, captured.time_ns);
+    now_ms_ = static_cast<std::uint32_t>(time_ns / 1'000'000u);
+    if (auto r = settle(time_ns, writer.value(), result); !r) return r.error();
+    result.packets++;
+    const std::optional<IpAddress> destination = steerable_destination(captured.bytes);
+    const auto owned = destination ? snapshot_.services->owned.find(*destination) : snapshot_.services->owned.end();
+    if (owned == snapshot_.services->owned.end()) {
+      result.passed_to_kernel++;
+      continue;
+    }
+    const std::uint32_t worker = worker_for(owned->second, captured.bytes, options.steering);
+    if (!ports_[worker][interface_for(captured.bytes)]->inject(captured.bytes)) {
+      return Error{"pcap_invalid", options.input + ": packet " + std::to_string(result.packets) + " has " +
+                                       std::to_string(captured.bytes.size()) + " bytes, more than one frame of " +
+                                       std::to_string(packets_->frame_size()) + " holds; set dataplane.frameSize",
+                   0};
+    }
+    if (auto r = settle(time_ns, writer.value(), result); !r) return r.error();
+  }
+  // Nobody will resolve anything any more: give held packets the time to be given up.
+  now_ms_ += HeldQueue::kWaitMs;
+  if (auto r = settle(time_ns + std::uint64_t{HeldQueue::kWaitMs} * 1'000'000u, writer.value(), result); !r) return r.error();
+  if (auto r = writer.value().close(); !r) return r.error();
+
+  for (const auto& memory : memories_) {
+    auto& counters = result.counters.emplace_back();
+    for (std::size_t i = 0; i < kCounterSlots; i++) counters[i] = memory->statistics()->counters[i];
+  }
+  for (const SlotMap::Service& service : builder_.slot_map().services) {
+    for (const SlotMap::Server& server : service.servers) {
+      ServerStats sum{};
+      for (const auto& memory : memories_) {
+        const ServerStats& s = memory->statistics()->servers[server.slot];
+        sum.connections += s.connections;
+        sum.in_packets += s.in_packets;
+        sum.in_bytes += s.in_bytes;
+        sum.out_packets += s.out_packets;
+        sum.out_bytes += s.out_bytes;
+        sum.active += s.active;
+        sum.inactive += s.inactive;
+      }
+      const std::string host = server.address.is_v4() ? server.address.to_string() : "[" + server.address.to_string() + "]";
+      result.servers.push_back({service.name, host + ":" + std::to_string(server.port.host()), sum});
+    }
+  }
+  return result;
+}
+
+}  // namespace
+
+Result<ReplayResult> replay(const DataplaneOptions& options, const TablesConfig& tables, const ReplayOptions& replay_options) {
+  auto stage = Stage::create(options, tables);
+  if (!stage) return stage.error();
+  return stage.value()->run(replay_options);
+}
+
+}  // namespace millrace

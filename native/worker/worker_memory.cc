@@ -1,0 +1,43 @@
+// Set-up of one worker's memory.
+#include "worker/worker_memory.h"
+
+namespace millrace {
+
+Result<std::shared_ptr<SharedStatistics>> SharedStatistics::create() {
+  auto statistics = std::make_shared<SharedStatistics>();
+  if (auto r = statistics->counters.reserve(kCounterSlots); !r) return r.error();
+  if (auto r = statistics->servers.reserve(kMaxServers); !r) return r.error();
+  if (auto r = statistics->locals.reserve(kMaxLocals); !r) return r.error();
+  return statistics;
+}
+
+Result<std::unique_ptr<WorkerMemory>> WorkerMemory::create(const DataplaneOptions& options, std::uint32_t worker, HashKey key,
+                                                           std::uint32_t now_ms) {
+  std::unique_ptr<WorkerMemory> memory(new WorkerMemory());
+  auto statistics = SharedStatistics::create();
+  if (!statistics) return statistics.error();
+  memory->statistics_ = std::move(statistics).value();
+  auto sessions = SessionTable::create(options.max_sessions_per_worker);
+  if (!sessions) return sessions.error();
+  memory->sessions_ = std::move(sessions).value();
+  memory->timers_ = std::make_unique<TimerWheel>(*memory->sessions_, now_ms);
+  auto local_ports = LocalPorts::create(
+      {options.local_port_low, options.local_port_high, options.max_sessions_per_worker, mix64(key.a ^ (worker + 1))});
+  if (!local_ports) return local_ports.error();
+  memory->local_ports_ = std::move(local_ports).value();
+  memory->schedulers_ = std::make_unique<SchedulerStates>(worker, options.workers);
+
+  memory->state_ = std::make_unique<WorkerState>(worker, options.workers, key, memory->statistics_->counters.data());
+  WorkerState& state = *memory->state_;
+  state.server_stats = memory->statistics_->servers.data();
+  state.local_sessions = memory->statistics_->locals.data();
+  state.sessions = memory->sessions_.get();
+  state.timers = memory->timers_.get();
+  state.local_ports = memory->local_ports_.get();
+  state.schedulers = memory->schedulers_.get();
+  state.requests = &memory->requests_;
+  state.now_ms = now_ms;
+  return memory;
+}
+
+}  // namespace millrace

@@ -1,0 +1,46 @@
+// The memory of one worker: its sessions, timers, ports, counters and statistics, and the WorkerState over them. Made before the
+// worker runs; counters and statistics may outlive it, because JavaScript holds views of them.
+// Threads: made and destroyed on a set-up thread; used by the worker.
+#pragma once
+
+#include <memory>
+
+#include "core/counters.h"
+#include "core/result.h"
+#include "pipeline/worker_state.h"
+#include "worker/options.h"
+
+namespace millrace {
+
+/// Counters and statistics of one worker: written by the worker, read by anyone.
+struct SharedStatistics {
+  StableArray<std::uint64_t> counters;
+  StableArray<ServerStats> servers;
+  /// Sessions per local address.
+  StableArray<std::uint64_t> locals;
+
+  static Result<std::shared_ptr<SharedStatistics>> create();
+};
+
+class WorkerMemory {
+ public:
+  static Result<std::unique_ptr<WorkerMemory>> create(const DataplaneOptions& options, std::uint32_t worker, HashKey key,
+                                                      std::uint32_t now_ms);
+
+  WorkerState& state() { return *state_; }
+  SpscRing<ResolveRequest>& requests() { return requests_; }
+  const std::shared_ptr<SharedStatistics>& statistics() const { return statistics_; }
+
+ private:
+  WorkerMemory() : requests_(1024) {}
+
+  std::shared_ptr<SharedStatistics> statistics_;
+  std::unique_ptr<SessionTable> sessions_;
+  std::unique_ptr<TimerWheel> timers_;
+  std::unique_ptr<LocalPorts> local_ports_;
+  std::unique_ptr<SchedulerStates> schedulers_;
+  SpscRing<ResolveRequest> requests_;
+  std::unique_ptr<WorkerState> state_;
+};
+
+}  // namespace millrace
