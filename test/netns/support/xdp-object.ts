@@ -6,7 +6,7 @@ import { runChecked } from '../../../src/lab/command.js';
 
 const source = `
 __attribute__((section("xdp"), used)) int foreign_pass(void *context) { return 2; }
-char license[] __attribute__((section("license"), used)) = "GPL";
+char license_text[] __attribute__((section("license"), used)) = "GPL";
 `;
 
 /** Compiles the program and returns the path of its object file. */
