@@ -35,6 +35,11 @@ export const ERROR_CATALOGUE = {
     meaning: 'The sizes given for packet memory do not fit together.',
     remedy: 'Leave frameSize on auto and framesPerWorker at its default, or correct the value named in the message.',
   },
+  MILLRACE_E_LOCAL_PORTS_INVALID: {
+    kind: 'configuration',
+    meaning: 'The range of local ports cannot be used.',
+    remedy: 'Correct localPorts: two ports from 1 to 65535, the lower one first.',
+  },
   MILLRACE_E_SESSION_TABLE_INVALID: {
     kind: 'configuration',
     meaning: 'The number of sessions per worker is outside what the table can hold.',
@@ -100,6 +105,11 @@ export const ERROR_CATALOGUE = {
     meaning: 'A configured interface does not exist in the network namespace of the process.',
     remedy: 'Compare the names with `ip link`; start Millrace in the namespace that holds the interface.',
   },
+  MILLRACE_E_INTERFACE_MISSING: {
+    kind: 'interface',
+    meaning: 'An interface went away while the load balancer started.',
+    remedy: 'Start again once the interface is back; `ip monitor link` shows what removes it.',
+  },
   MILLRACE_E_INTERFACE_BUSY: {
     kind: 'interface',
     meaning: 'Another Millrace uses the interface; the message names its process.',
@@ -123,7 +133,7 @@ export const ERROR_CATALOGUE = {
   MILLRACE_E_INTERFACE_MTU_TOO_LARGE: {
     kind: 'interface',
     meaning: 'A packet of the size of the MTU does not fit in one frame.',
-    remedy: 'Lower the MTU of the interface, or set frameSize to 4096 (MTU up to 3822; most drivers stop near 3500 with XDP).',
+    remedy: 'Lower the MTU of the interface, or set frameSize to 4096 (MTU up to 3818; most drivers stop near 3500 with XDP).',
   },
   MILLRACE_E_INTERFACE_DOWN: {
     kind: 'interface',
@@ -164,6 +174,16 @@ export const ERROR_CATALOGUE = {
     kind: 'native-load',
     meaning: 'The native addon belongs to another version of Millrace.',
     remedy: 'Build it again: `npm run build:native`.',
+  },
+  MILLRACE_E_NETLINK_UNAVAILABLE: {
+    kind: 'host',
+    meaning: 'No netlink socket can be opened, or the state of links, addresses, routes and neighbours cannot be read.',
+    remedy: 'Give the process CAP_NET_ADMIN, and allow AF_NETLINK sockets where a sandbox filters them.',
+  },
+  MILLRACE_E_PACKET_SOCKET_UNAVAILABLE: {
+    kind: 'host',
+    meaning: 'No packet socket can be opened; ARP and neighbour discovery for the addresses of Millrace need one per interface.',
+    remedy: 'Give the process CAP_NET_RAW, and allow AF_PACKET sockets where a sandbox filters them.',
   },
   MILLRACE_E_NETLINK_FAILED: {
     kind: 'runtime',

@@ -10,8 +10,8 @@ import { suggest } from './suggest.js';
 
 type Rule = (facts: Facts) => Finding[];
 
-/** Headroom that XDP keeps in front of a packet, Ethernet header and one VLAN tag (XDP_PACKET_HEADROOM 256 + 14 + 4 bytes). */
-const FRAME_OVERHEAD = 256 + 18;
+/** Bytes of a frame besides the IP packet: XDP_PACKET_HEADROOM, Ethernet header, two VLAN tags; as in native/ports/interface_check.h. */
+const FRAME_OVERHEAD = 256 + 14 + 2 * 4;
 
 function wrong(path: ConfigPath, reason: string, remedy: string): Finding {
   return { path, at: 'value', reason, remedy };

@@ -1,4 +1,6 @@
 // The error classes: identity, codes, and what becomes of errors of the addon.
+import { readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { expect, test, vi } from 'vitest';
 import * as errors from '../../src/errors.js';
 
@@ -61,16 +63,18 @@ test('an error of the addon becomes the one of the same name, with the errno in 
   });
 });
 
-test('every native code that the addon is known to raise has an entry', () => {
-  const codes = [
-    ...['packet_memory_invalid', 'packet_memory_unavailable', 'interface_not_found', 'interface_busy', 'interface_has_xdp'],
-    ...['interface_is_bond', 'interface_is_member', 'interface_mtu_too_large', 'interface_down', 'interface_queues_too_few'],
-    ...['interface_queues_too_many', 'xdp_unsupported', 'af_xdp_unsupported', 'permission_denied', 'address_on_kernel'],
-    ...['zero_copy_unavailable', 'memlock_too_small', 'netlink_failed', 'config_invalid', 'limit_exceeded', 'pcap_invalid'],
-    ...['not_running', 'session_table_invalid', 'session_table_memory'],
-  ];
-  for (const code of codes)
-    expect(fromNativeError({ code, message: 'm', errno: 0 })).toMatchObject({ code: `MILLRACE_E_${code.toUpperCase()}` });
+const native = fileURLToPath(new URL('../../native/', import.meta.url));
+const sources = readdirSync(native, { recursive: true })
+  .map(String)
+  .filter((name) => /\.(cc|h)$/.test(name));
+const raised = new Set(
+  sources.flatMap((name) =>
+    [...readFileSync(`${native}${name}`, 'utf8').matchAll(/\bError\{\s*"([a-z0-9_]+)"/g)].map((match) => match[1] ?? ''),
+  ),
+);
+
+test.each([...raised].sort())('the native code %s has an entry in the catalogue', (code) => {
+  expect(Object.keys(ERROR_CATALOGUE)).toContain(`MILLRACE_E_${code.toUpperCase()}`);
 });
 
 test('a native code without an entry keeps its name in the message', () => {
