@@ -289,9 +289,13 @@ function startWarnings(findings: readonly Finding[], interfaces: readonly Native
   for (const status of interfaces) {
     if (status.attachMode !== 'skb') continue;
     warnings.push({
-      message: `${status.name}: XDP runs in generic (skb) mode, which is several times slower than in the driver`,
+      message: `${status.name}: XDP runs in generic (skb) mode, several times slower than in the driver${because(status.fallbackReason)}`,
       remedy: 'Use a card whose driver has native XDP; millrace doctor shows what each interface can do.',
     });
   }
   return warnings;
+}
+
+function because(reason: string): string {
+  return reason === '' ? '' : ` (${reason})`;
 }

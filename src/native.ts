@@ -100,7 +100,9 @@ export function loadNativeFrom(options: LoadNativeOptions): NativeBinding {
   }
   const code = attempts.every((attempt) => attempt.missing) ? 'MILLRACE_E_NATIVE_MISSING' : 'MILLRACE_E_NATIVE_LOAD_FAILED';
   const fixes = suggestFixes(attempts, options.runtime);
-  throw createError(code, failureText(attempts, options.runtime, fixes), { remedy: fixes.join(' ') });
+  throw createError(code, failureText(attempts, options.runtime, fixes), {
+    remedy: 'Do one of the things listed; millrace doctor shows the whole host.',
+  });
 }
 
 let loaded: NativeBinding | undefined;

@@ -51,11 +51,21 @@ function fakeStatus(name: string): NativeInterfaceStatus {
     name,
     index: 2,
     attachMode: 'native',
+    fallbackReason: '',
     zeroCopy: false,
     queues: 2,
     mtu: 1500,
     mac: '02:00:00:00:00:01',
-    xdp: { received: 0n, toWorkers: 0n, toKernel: 3n, rxRingFull: 0n, fillRingEmpty: 0n, rxInvalid: 0n, txInvalid: 0n },
+    xdp: {
+      received: 0n,
+      toWorkers: 0n,
+      toKernel: 3n,
+      rxDropped: 0n,
+      rxRingFull: 0n,
+      fillRingEmpty: 0n,
+      rxInvalid: 0n,
+      txInvalid: 0n,
+    },
   };
 }
 

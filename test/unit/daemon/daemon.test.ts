@@ -1,0 +1,190 @@
+// The life of `millrace run` over a stand-in of the addon: events in order, reloads, signals, ends.
+import { EventEmitter, once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { ConfigInput } from '../../../src/config/schema.js';
+import { createIn } from '../../../src/create-load-balancer.js';
+import { type DaemonOptions, runDaemon } from '../../../src/daemon/main.js';
+import type { DaemonEvent } from '../../../src/daemon/output.js';
+import { FakeBinding } from '../module/support/fake-binding.js';
+import { environmentOf, goodConfig } from '../module/support/hosts.js';
+
+let directory = '';
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'millrace-daemon-'));
+});
+
+afterEach(() => rm(directory, { recursive: true }));
+
+class TestDaemon {
+  readonly binding = new FakeBinding();
+  readonly signals = new EventEmitter();
+  readonly events: DaemonEvent[] = [];
+  readonly died: NodeJS.Signals[] = [];
+  readonly outputClosed = new AbortController();
+  readonly file = join(directory, 'millrace.yaml');
+  readonly #arrivals = new EventEmitter();
+
+  async write(config: ConfigInput | string): Promise<void> {
+    await writeFile(this.file, typeof config === 'string' ? config : JSON.stringify(config));
+  }
+
+  run(change: Partial<DaemonOptions> = {}): Promise<void> {
+    return runDaemon({
+      configFile: this.file,
+      statsInterval: 0,
+      emit: (event) => {
+        this.events.push(event);
+        this.#arrivals.emit(event.event, event);
+      },
+      signals: this.signals,
+      create: (source, options) => createIn(environmentOf(this.binding), source, options),
+      die: (signal) => this.died.push(signal),
+      outputClosed: this.outputClosed.signal,
+      now: () => 0,
+      ...change,
+    });
+  }
+
+  /** Resolves with the next event of that name. */
+  async next<E extends DaemonEvent['event']>(name: E): Promise<DaemonEvent & { readonly event: E }> {
+    const [event] = await once(this.#arrivals, name);
+    return event;
+  }
+
+  get names(): readonly string[] {
+    return this.events.map((event) => event.event);
+  }
+}
+
+test('it says when it is ready, and stops in order on TERM', async () => {
+  const daemon = new TestDaemon();
+  await daemon.write(goodConfig);
+  const ended = daemon.run();
+  const ready = await daemon.next('ready');
+  expect(ready).toMatchObject({
+    workers: 2,
+    cpus: [0, 1],
+    interfaces: [{ name: 'wan', attachMode: 'native' }, { name: 'lan' }],
+    services: [{ name: 'web', address: '203.0.113.10', port: 80, protocol: 'tcp', servers: 2 }],
+  });
+  daemon.signals.emit('SIGTERM');
+  await ended;
+  expect(daemon.names).toEqual(['ready', 'stopping', 'stopped']);
+  expect(daemon.binding.calls.at(-1)).toBe('stop');
+  expect(daemon.signals.eventNames()).toEqual([]);
+});
+
+test('HUP applies the file as it is now', async () => {
+  const daemon = new TestDaemon();
+  await daemon.write(goodConfig);
+  const ended = daemon.run();
+  await daemon.next('ready');
+  await daemon.write({ ...goodConfig, services: [] });
+  daemon.signals.emit('SIGHUP');
+  const applied = await daemon.next('applied');
+  expect(applied).toMatchObject({ generation: 2, changes: { servicesRemoved: ['web'] } });
+  expect(daemon.binding.applied.at(-1)?.services).toEqual([]);
+  daemon.signals.emit('SIGINT');
+  await ended;
+});
+
+test.each([
+  ['is wrong', { ...goodConfig, localPorts: 'x' }, 'MILLRACE_E_CONFIG_INVALID'],
+  ['changes what is fixed', { ...goodConfig, workers: 1 }, 'MILLRACE_E_CHANGE_NEEDS_RESTART'],
+])('a file that %s is refused, and the old configuration stays', async (_, config, code) => {
+  const daemon = new TestDaemon();
+  await daemon.write(goodConfig);
+  const ended = daemon.run();
+  await daemon.next('ready');
+  await daemon.write(config);
+  daemon.signals.emit('SIGHUP');
+  expect(await daemon.next('reload-failed')).toMatchObject({ code });
+  expect(daemon.binding.applied).toHaveLength(1);
+  daemon.signals.emit('SIGTERM');
+  await ended;
+});
+
+test('a file that is gone does not stop it', async () => {
+  const daemon = new TestDaemon();
+  await daemon.write(goodConfig);
+  const ended = daemon.run();
+  await daemon.next('ready');
+  await rm(daemon.file);
+  daemon.signals.emit('SIGHUP');
+  expect(await daemon.next('reload-failed')).toMatchObject({ code: 'MILLRACE_E_CONFIG_UNREADABLE' });
+  daemon.signals.emit('SIGTERM');
+  await ended;
+});
+
+test('statistics come at the interval, and once more at the end', async () => {
+  const daemon = new TestDaemon();
+  await daemon.write(goodConfig);
+  const ended = daemon.run({ statsInterval: 10 });
+  await daemon.next('ready');
+  daemon.binding.setCounter(0, 'rx_packets', 5n);
+  const first = await daemon.next('stats');
+  expect(first.stats.totals.rxPackets).toBe(5n);
+  daemon.binding.setCounter(0, 'rx_packets', 9n);
+  daemon.signals.emit('SIGTERM');
+  await ended;
+  expect(daemon.names.slice(-2)).toEqual(['stats', 'stopped']);
+  const last = daemon.events.at(-2);
+  expect(last?.event === 'stats' && last.stats.totals.rxPackets).toBe(9n);
+});
+
+test('a second signal ends the process at once', async () => {
+  const daemon = new TestDaemon();
+  await daemon.write(goodConfig);
+  const ended = daemon.run();
+  await daemon.next('ready');
+  daemon.signals.emit('SIGTERM');
+  daemon.signals.emit('SIGINT');
+  await ended;
+  expect(daemon.died).toEqual(['SIGINT']);
+});
+
+test('TERM while it starts ends it without an error and leaves nothing running', async () => {
+  const daemon = new TestDaemon();
+  await daemon.write(goodConfig);
+  let open = (): void => undefined;
+  daemon.binding.gate = new Promise((resolve) => {
+    open = resolve;
+  });
+  const ended = daemon.run();
+  daemon.signals.emit('SIGTERM');
+  open();
+  await ended;
+  expect(daemon.names).toEqual(['stopping', 'stopped']);
+  expect(daemon.binding.calls).not.toContain('apply');
+});
+
+test('a start that fails is the error of the run', async () => {
+  const daemon = new TestDaemon();
+  await daemon.write('nonsense: 1\n');
+  await expect(daemon.run()).rejects.toMatchObject({ code: 'MILLRACE_E_CONFIG_INVALID' });
+  expect(daemon.signals.eventNames()).toEqual([]);
+});
+
+test('a stop that fails is the error of the run', async () => {
+  const daemon = new TestDaemon();
+  await daemon.write(goodConfig);
+  const ended = daemon.run();
+  await daemon.next('ready');
+  daemon.binding.failures.set('stop', { code: 'netlink_failed', message: 'no', errno: 0 });
+  daemon.signals.emit('SIGTERM');
+  await expect(ended).rejects.toMatchObject({ code: 'MILLRACE_E_NETLINK_FAILED' });
+});
+
+test('when nobody reads the output any more it stops in order', async () => {
+  const daemon = new TestDaemon();
+  await daemon.write(goodConfig);
+  const ended = daemon.run();
+  await daemon.next('ready');
+  daemon.outputClosed.abort();
+  await ended;
+  expect(daemon.binding.calls.at(-1)).toBe('stop');
+});
