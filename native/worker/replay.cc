@@ -7,6 +7,7 @@
 
 #include "control/network.h"
 #include "net/headers.h"
+#include "pipeline/parse.h"
 #include "ports/memory.h"
 #include "ports/pcap.h"
 #include "worker/worker.h"

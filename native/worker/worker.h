@@ -28,6 +28,10 @@ class Worker {
   std::uint32_t turn(const Snapshot* snapshot, std::uint32_t now_ms) {
     state_.now_ms = now_ms;
     state_.snapshot = snapshot;
+    if (snapshot->services->generation != services_generation_) {
+      services_generation_ = snapshot->services->generation;
+      state_.schedulers->tables_changed();
+    }
     std::uint32_t moved = 0;
     if (state_.workers > 1) {
       frames_.collect_returns();
@@ -200,6 +204,7 @@ class Worker {
   Batch batch_;
   std::uint64_t ring_mask_ = 0;
   std::uint64_t network_serial_ = 0;
+  std::uint64_t services_generation_ = 0;
 };
 
 }  // namespace millrace
