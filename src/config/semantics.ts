@@ -350,13 +350,13 @@ const sizes: Rule = (facts) => {
     const below = 2 ** Math.floor(Math.log2(ring.value));
     findings.push(wrong(ring.path, `${ring.value} is not a power of two`, `write ${below} or ${below * 2}`));
   } else if (ring !== undefined && frames !== undefined) {
-    // One receive ring per interface full of empty frames, and one ring's worth of packets on their way.
-    const need = ring.value * (facts.interfaces.length + 1);
+    // The receive rings of all interfaces share half of the frames; a ring that they can never fill is a mistake.
+    const need = ring.value * 2;
     if (frames.value < need) {
       findings.push(
         wrong(
           frames.path,
-          `${frames.value} frames per worker are too few for ${facts.interfaces.length} interface${facts.interfaces.length === 1 ? '' : 's'} with rings of ${ring.value}`,
+          `${frames.value} frames per worker cannot fill a ring of ${ring.value}: half of them are for receiving`,
           `write at least ${need}, or a smaller ringSize`,
         ),
       );
