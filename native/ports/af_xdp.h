@@ -62,7 +62,8 @@ class WorkerUmem {
   std::unique_ptr<xsk_umem, UmemDeleter> zero_copy_;
 };
 
-/// What the kernel says of this port's sockets, summed (XDP_STATISTICS, Documentation/networking/af_xdp.rst). Packets.
+/// What the kernel says of this port's sockets, summed (XDP_STATISTICS, Documentation/networking/af_xdp.rst). Packets; do not add
+/// them up: in copy mode a packet that found the fill ring empty also counts as dropped.
 struct AfXdpStatistics {
   std::uint64_t rx_dropped = 0;
   std::uint64_t rx_invalid = 0;
