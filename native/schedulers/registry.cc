@@ -61,8 +61,7 @@ void ServiceScheduler::follow(const ServiceTable& table, std::uint32_t worker, s
 }
 
 void ServiceScheduler::apply(const ServiceChange& change) {
-  const auto known =
-      std::find_if(servers_.begin(), servers_.end(), [&](const ServerView& s) { return s.slot == change.server; });
+  const auto known = std::find_if(servers_.begin(), servers_.end(), [&](const ServerView& s) { return s.slot == change.server; });
   auto index = static_cast<std::int32_t>(known - servers_.begin());
   serial_ = change.serial;
   switch (change.kind) {

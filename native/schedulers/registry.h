@@ -1,13 +1,14 @@
 // The schedulers that exist, and one worker's state of them for every service.
 //
-// A scheduler keeps a position in a service's list of servers that survives changes of the list, and where it goes depends on each
-// change in turn (rr.h, wrr.h). So a worker follows a service by replaying ServiceTable::changes that it has not seen on a copy of
-// the list as it knew it. A service that it sees for the first time is replayed from its first change, which gives the first
-// rounds that IPVS gives. If the changes do not lead to the list that the table has (they are kept for a while only, and a slot may get
-// another service), the scheduler starts anew on that list.
+// A scheduler keeps a position in a service's list of servers that survives changes of the list, and where it goes depends on
+// each change in turn (rr.h, wrr.h). So a worker follows a service by replaying ServiceTable::changes that it has not seen on a
+// copy of the list as it knew it. A service that it sees for the first time is replayed from its first change, which gives the
+// first rounds that IPVS gives. If the changes do not lead to the list that the table has (they are kept for a while only, and a
+// slot may get another service), the scheduler starts anew on that list.
 //
-// Several workers each schedule their own sessions. With everything at the head of the list, the first sessions of all workers would
-// go to the same server; so worker w of W goes w * n / W picks ahead (n servers) whenever it is at the head. One worker is exactly IPVS.
+// Several workers each schedule their own sessions. With everything at the head of the list, the first sessions of all workers
+// would go to the same server; so worker w of W goes w * n / W picks ahead (n servers) whenever it is at the head. One worker is
+// exactly IPVS.
 //
 // To add a scheduler: its header, one line in `AnyScheduler`, its SchedulerKind, its test.
 // Thread: everything here belongs to one worker. Memory is allocated when a service is new or changes, not per session.
@@ -71,8 +72,8 @@ constexpr std::optional<SchedulerKind> scheduler_kind(std::string_view name) {
 /// One worker's scheduler of one service.
 class ServiceScheduler {
  public:
-  /// Follows the table if it is a new one, then chooses: an index into table.servers, or -1 when no server has a weight. `generation`
-  /// rises when tables may have been replaced: a freed one's address, serial and length may be another's now.
+  /// Follows the table if it is a new one, then chooses: an index into table.servers, or -1 when no server has a weight.
+  /// `generation` rises when tables may have been replaced: a freed one's address, serial and length may be another's now.
   std::int32_t pick(const ServiceTable& table, std::uint64_t generation, std::uint32_t worker, std::uint32_t workers) {
     if (table_ != &table || generation_ != generation || serial_ != table.serial || servers_.size() != table.servers.size())
         [[unlikely]] {
@@ -107,13 +108,15 @@ class SchedulerStates {
  public:
   SchedulerStates(std::uint32_t worker, std::uint32_t workers) : worker_(worker), workers_(workers) {}
 
-  /// Call this when the worker begins to see other ServiceTables than before: each service's list is then compared with its table at
-  /// the next pick. Without it a new table is told by its address, serial and length only.
+  /// Call this when the worker begins to see other ServiceTables than before: each service's list is then compared with its table
+  /// at the next pick. Without it a new table is told by its address, serial and length only.
   void tables_changed() { generation_++; }
 
   /// The server for a new session of the service: an index into table.servers, or -1.
   std::int32_t pick(const ServiceTable& table) {
-    if (table.slot >= services_.size() || services_[table.slot] == nullptr) [[unlikely]] add(table.slot);
+    if (table.slot >= services_.size() || services_[table.slot] == nullptr) [[unlikely]] {
+      add(table.slot);
+    }
     return services_[table.slot]->pick(table, generation_, worker_, workers_);
   }
 

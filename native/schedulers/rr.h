@@ -1,6 +1,6 @@
 // Round robin: every server with a weight above 0 in turn, whatever the weight.
-// Equal to ip_vs_rr of Linux 6.1: the search begins behind the server that was picked last; a server that joins comes to the head of
-// the list and is met on the next round; when the last picked server leaves, its predecessor takes over the mark.
+// Equal to ip_vs_rr of Linux 6.1: the search begins behind the server that was picked last; a server that joins comes to the head
+// of the list and is met on the next round; when the last picked server leaves, its predecessor takes over the mark.
 // Thread: the worker that owns the state.
 #pragma once
 

@@ -1,12 +1,12 @@
 // Weighted round robin: servers in proportion to their weights, interleaved.
-// Equal to ip_vs_wrr of Linux 6.1: a level falls from the highest weight to 1 in steps of the weights' greatest common divisor, and a
-// round at each level takes every server whose weight reaches it.
+// Equal to ip_vs_wrr of Linux 6.1: a level falls from the highest weight to 1 in steps of the weights' greatest common divisor,
+// and a round at each level takes every server whose weight reaches it.
 //
 //   weights 4 3 2, level 4: A   level 3: A B   level 2: A B C   level 1: A B C   -> 4 + 3 + 2 sessions
 //
 // Every change of the list goes back to its head but keeps the level as far as it is possible. Hence the first round of a service
-// whose servers were added one by one: the first server alone has a divisor equal to its weight, so the level is 1, and 1 it stays
-// while the others are added; each server is taken once before the high level begins.
+// whose servers were added one by one: the first server alone has a divisor equal to its weight, so the level is 1, and 1 it
+// stays while the others are added; each server is taken once before the high level begins.
 // Thread: the worker that owns the state.
 #pragma once
 
@@ -42,8 +42,8 @@ class WeightedRoundRobin {
     }
   }
 
-  /// Index of the server for the next session, -1 if none has a weight. Two passes over the list at most: every level from 1 to the
-  /// highest has a server that reaches it.
+  /// Index of the server for the next session, -1 if none has a weight. Two passes over the list at most: every level from 1 to
+  /// the highest has a server that reaches it.
   std::int32_t pick(std::span<const ServerView> servers) {
     if (highest_ == 0) return -1;
     const auto count = static_cast<std::int32_t>(servers.size());

@@ -22,8 +22,8 @@ LocalPorts::LocalPorts(const Options& options)
 Result<std::unique_ptr<LocalPorts>> LocalPorts::create(const Options& options) {
   if (options.first_port == 0 || options.first_port > options.last_port || options.max_used == 0 || options.max_used > 1u << 30) {
     return Error{"local_ports_invalid",
-                 "local ports need a range within 1-65535, first not above last, not " + std::to_string(options.first_port) + "-" +
-                     std::to_string(options.last_port),
+                 "local ports need a range within 1-65535, first not above last, not " + std::to_string(options.first_port) +
+                     "-" + std::to_string(options.last_port),
                  0};
   }
   std::unique_ptr<LocalPorts> ports(new LocalPorts(options));

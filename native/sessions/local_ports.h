@@ -1,18 +1,21 @@
-// LocalPorts: which (local address, port) pairs of one worker are in use, separately for every endpoint (a real server's address, port
-// and protocol). The same pair may serve any number of endpoints at once, because the connection to the server is told apart by all
-// four values; so the supply is addresses x ports *per server*.
+// LocalPorts: which (local address, port) pairs of one worker are in use, separately for every endpoint (a real server's address,
+// port and protocol). The same pair may serve any number of endpoints at once, because the connection to the server is told apart
+// by all four values; so the supply is addresses x ports *per server*.
 //
 //   order in which an endpoint takes pairs, with local addresses A B C and ports in chunks of 512:
-//     A 1025..1535 | B 1025..1535 | C 1025..1535 | A 1536..2047 | B 1536..2047 | ...      beginning at a random place, for ever round
+//     A 1025..1535 | B 1025..1535 | C 1025..1535 | A 1536..2047 | B 1536..2047 | ...
+//   beginning at a random place, round and round
 //
-// A freed pair is thus the last to be used again, after all other free ones; servers keep closed connections in TIME_WAIT for a while.
-// Staying on one chunk until it is used up keeps the memory small: 64 bytes (one bit per port) and one 16-byte hash entry for up to
-// 512 sessions. Chunks without a used port do not exist. An address whose chunks are partly full has a summary line besides (one bit
-// per full chunk), so that a nearly full pool is searched by a few bit operations per address, and exhaustion is seen as fast.
+// A freed pair is thus the last to be used again, after all other free ones; servers keep closed connections in TIME_WAIT for a
+// while. Staying on one chunk until it is used up keeps the memory small: 64 bytes (one bit per port) and one 16-byte hash entry
+// for up to 512 sessions. Chunks without a used port do not exist. An address whose chunks are partly full has a summary line
+// besides (one bit per full chunk), so that a nearly full pool is searched by a few bit operations per address, and exhaustion is
+// seen as fast.
 //
-// Local addresses may come and go at any time: each allocate() is given the addresses to choose from, and release() needs only what
-// was allocated.
-// Thread: one worker. No locks; memory grows with use only (a new flow may double the hash, which is rare and moves 16 bytes per chunk).
+// Local addresses may come and go at any time: each allocate() is given the addresses to choose from, and release() needs only
+// what was allocated.
+// Thread: one worker. No locks; memory grows with use only (a new flow may double the hash, which is rare and moves 16 bytes per
+// chunk).
 #pragma once
 
 #include <cstdint>
@@ -57,8 +60,8 @@ class LocalPorts {
     return allocate(endpoint, locals, [](LocalSlot, be16) { return true; });
   }
 
-  /// The next free pair for which accept(LocalSlot, be16) is true: for choosing ports by the queue that replies will arrive on. Looks
-  /// at kMaxCandidates free pairs at most; after a failure the next call goes on from there.
+  /// The next free pair for which accept(LocalSlot, be16) is true: for choosing ports by the queue that replies will arrive on.
+  /// Looks at kMaxCandidates free pairs at most; after a failure the next call goes on from there.
   template <class Accept>
   std::optional<LocalPort> allocate(std::uint32_t endpoint, std::span<const LocalSlot> locals, Accept accept);
 

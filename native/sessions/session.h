@@ -5,8 +5,8 @@
 //   48       50    51     52    53     54         56           60
 //   | rt_gen |state|proto |flags|spare | l4 delta | packets_in | packets_out |                                     = 64
 //
-// The addresses of the VIP, the server and the local address are slots in stable tables (tables/slots.h): they are few and stay in
-// the first-level cache, while sessions are many. A later feature that needs more per flow (sequence shifts, PROXY state) has one
+// The addresses of the VIP, the server and the local address are slots in stable tables (tables/slots.h): they are few and stay
+// in the first-level cache, while sessions are many. A later feature that needs more per flow (sequence shifts, PROXY state) has one
 // cold line per session, allocated beside, never inside.
 // Thread: only the worker that owns the session.
 #pragma once

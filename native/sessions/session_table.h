@@ -6,14 +6,15 @@
 //                               28            4             28             4
 //   session, one cache line: sessions[id]
 //
-// A packet of a known flow therefore costs two cache lines, and a batch hides both: prefetch(hash) for all, then probe(hash) for all
-// (which prefetches the session), then look at the sessions. With three entries per bucket on average when the table is full, 1.2 %
-// of the buckets have an eighth entry and need a second line, and 0.6 % of the entries live there. Signatures are only a hint: the
-// caller compares addresses and ports, and calls find() when the probe's guess was wrong or when it found nothing.
+// A packet of a known flow therefore costs two cache lines, and a batch hides both: prefetch(hash) for all, then probe(hash) for
+// all (which prefetches the session), then look at the sessions. With three entries per bucket on average when the table is
+// full, 1.2 % of the buckets have an eighth entry and need a second line, and 0.6 % of the entries live there. Signatures are
+// only a hint: the caller compares addresses and ports, and calls find() when the probe's guess was wrong or when it found
+// nothing.
 //
-// Guarantees: an id stays what it is until erase(); insert() fails only when `capacity` sessions exist (the overflow pool cannot run
-// out: chains are kept compact, so they never need more than entries / 7 buckets). Memory per session when full: 64 (session) + 43
-// (buckets) + 1 (overflow, 18 reserved) + 0.125 (which ids are in use) = 108 bytes; pages are touched only when used.
+// Guarantees: an id stays what it is until erase(); insert() fails only when `capacity` sessions exist (the overflow pool cannot
+// run out: chains are kept compact, so they never need more than entries / 7 buckets). Memory per session when full: 64 (session)
+// + 43 (buckets) + 1 (overflow, 18 reserved) + 0.125 (which ids are in use) = 108 bytes; pages are touched only when used.
 // Thread: only the worker that owns the table. No locks, no system calls after create().
 #pragma once
 
@@ -52,8 +53,8 @@ class SessionTable {
   /// First stage of a batch: starts loading the bucket line of `hash`.
   void prefetch(std::uint64_t hash) const { __builtin_prefetch(bucket_of(hash), 0, 3); }
 
-  /// Second stage: the first reference in the bucket whose signature fits, its session line on the way for writing; kNoRef if there is
-  /// none in the first line of the bucket. A guess: the caller compares the addresses.
+  /// Second stage: the first reference in the bucket whose signature fits, its session line on the way for writing; kNoRef if
+  /// there is none in the first line of the bucket. A guess: the caller compares the addresses.
   SessionRef probe(std::uint64_t hash) const {
     const Bucket& bucket = *bucket_of(hash);
     const std::uint32_t matches = match_mask(bucket, signature_of(hash));
@@ -98,9 +99,9 @@ class SessionTable {
   /// Address space of the table in bytes, all included; an upper bound of the memory it can ever use.
   std::size_t reserved_bytes() const { return mapped_bytes_; }
 
-  /// Calls visit(SessionId, Session&) for live sessions with id >= cursor, looking at no more than `budget` ids. Returns the cursor to
-  /// go on from, or kNoSession when the end was reached. Sessions may come and go between calls: each one that lives all the time is
-  /// visited exactly once. `visit` may erase the session it is given.
+  /// Calls visit(SessionId, Session&) for live sessions with id >= cursor, looking at no more than `budget` ids. Returns the
+  /// cursor to go on from, or kNoSession when the end was reached. Sessions may come and go between calls: each one that lives
+  /// all the time is visited exactly once. `visit` may erase the session it is given.
   template <class Visit>
   SessionId for_each(SessionId cursor, std::uint32_t budget, Visit visit) {
     const SessionId end = high_water_ - cursor > budget && cursor < high_water_ ? cursor + budget : high_water_;

@@ -14,7 +14,7 @@ constexpr SessionState CL = SessionState::kClose;
 constexpr SessionState CW = SessionState::kCloseWait;
 constexpr SessionState LA = SessionState::kLastAck;
 constexpr SessionState LI = SessionState::kListen;
-static_assert(NO == SessionState{0} && SessionState::kSynAck == SessionState{10}, "the rows below are in the order of SessionState");
+static_assert(NO == SessionState{0} && SessionState::kSynAck == SessionState{10}, "rows are in the order of SessionState");
 
 constexpr std::uint32_t kSecond = 1000;
 }  // namespace
@@ -48,7 +48,7 @@ const TcpTransitions kTcpTransitions = kTransitions;
 }  // namespace detail
 
 const TimeoutTable& default_timeouts(TimeoutProfile profile) {
-  // NONE, ESTABLISHED, SYN_SENT, SYN_RECV, FIN_WAIT, TIME_WAIT, CLOSE, CLOSE_WAIT, LAST_ACK, LISTEN, SYN_ACK, UDP one way, UDP two ways
+  // NONE, ESTABLISHED, SYN_SENT, SYN_RECV, FIN_WAIT, TIME_WAIT, CLOSE, CLOSE_WAIT, LAST_ACK, LISTEN, SYN_ACK, UDP, UDP
   static constexpr TimeoutTable kIpvs = {2 * kSecond,   900 * kSecond, 120 * kSecond, 60 * kSecond,  120 * kSecond,
                                          120 * kSecond, 10 * kSecond,  60 * kSecond,  30 * kSecond,  120 * kSecond,
                                          120 * kSecond, 300 * kSecond, 300 * kSecond};

@@ -1,6 +1,6 @@
 // Session states and their timeouts: what a packet's flags do to a TCP session, and how long each state lasts.
-// The transitions and timeouts are those of Linux IPVS 6.1 (net/netfilter/ipvs/ip_vs_proto_tcp.c, ip_vs_proto_udp.c), recorded from a
-// live kernel; the second timeout profile is that of DPVS 1.9. test/native/sessions/tcp_state_test.cc has the recordings.
+// The transitions and timeouts are those of Linux IPVS 6.1 (net/netfilter/ipvs/ip_vs_proto_tcp.c, ip_vs_proto_udp.c), recorded
+// from a live kernel; the second timeout profile is that of DPVS 1.9. test/native/sessions/tcp_state_test.cc has the recordings.
 // It is a follower, not a guardian: sequence numbers are not looked at, so it must never be the reason to drop a packet.
 // Thread: any. Tables only.
 #pragma once
@@ -52,8 +52,8 @@ extern const TcpTransitions kTcpTransitions;
 
 }  // namespace detail
 
-/// The state after a TCP packet with `flags` (byte 13 of the header) in `direction`. A session begins in kNone. `input_only`: replies
-/// do not pass here (direct routing, tunnels), so one FIN of the client has to stand for both.
+/// The state after a TCP packet with `flags` (byte 13 of the header) in `direction`. A session begins in kNone. `input_only`:
+/// replies do not pass here (direct routing, tunnels), so one FIN of the client has to stand for both.
 inline SessionState next_tcp_state(SessionState state, Direction direction, std::uint8_t flags, bool input_only) {
   const std::size_t side = direction == Direction::kOutbound ? 1 : input_only ? 2 : 0;
   return detail::kTcpTransitions[side][detail::kTcpEventOfFlags[flags & 31u]][static_cast<std::size_t>(state)];
@@ -62,17 +62,18 @@ inline SessionState next_tcp_state(SessionState state, Direction direction, std:
 /// The state after a UDP packet: two-way from the first reply on.
 inline SessionState next_udp_state(SessionState state, Direction direction) {
   return direction == Direction::kOutbound || state == SessionState::kUdpNormal ? SessionState::kUdpNormal
-                                                                               : SessionState::kUdpOneWay;
+                                                                                : SessionState::kUdpOneWay;
 }
 
 /// Whether a packet of an unknown flow may begin a TCP session: SYN (a SYN-ACK too, as in IPVS) without RST.
 constexpr bool tcp_may_open(std::uint8_t flags) { return (flags & (tcp_flag::kSyn | tcp_flag::kRst)) == tcp_flag::kSyn; }
 
-/// Whether a new SYN on an existing session is a new connection with the same ports, to be scheduled anew (IPVS conn_reuse_mode=1).
+/// Whether a new SYN on an existing session is a new connection with the same ports, to be scheduled anew (IPVS
+/// conn_reuse_mode=1).
 constexpr bool tcp_is_over(SessionState state) { return state == SessionState::kTimeWait || state == SessionState::kClose; }
 
-/// Whether a session in this state counts as an active connection of its server; all others count as inactive. As recorded: TCP from
-/// the first SYN until the first FIN or RST, UDP never.
+/// Whether a session in this state counts as an active connection of its server; all others count as inactive. As recorded: TCP
+/// from the first SYN until the first FIN or RST, UDP never.
 constexpr bool is_active(SessionState state) {
   return state == SessionState::kEstablished || state == SessionState::kSynSent || state == SessionState::kSynRecv ||
          state == SessionState::kSynAck;

@@ -15,8 +15,16 @@ std::uint32_t TimerWheel::slot_for(std::uint32_t deadline_ms) const {
   const std::uint32_t due =
       static_cast<std::int32_t>(deadline_ms - cursor_ms_) <= 0 ? cursor_ms_ : tick_start(deadline_ms + kTickMs - 1);
   if ((due - cursor_ms_) >> kTickShift < 256) return level0_slot(due);
-  const std::uint32_t level1_distance = ((due >> kLevel1Shift) - (cursor_ms_ >> kLevel1Shift)) & ((1u << (32 - kLevel1Shift)) - 1);
+  const std::uint32_t level1_distance =
+      ((due >> kLevel1Shift) - (cursor_ms_ >> kLevel1Shift)) & ((1u << (32 - kLevel1Shift)) - 1);
   return level1_distance < 256 ? level1_slot(due) : level2_slot(due);
+}
+
+std::uint32_t TimerWheel::next_tick(std::uint32_t now_ms) const {
+  if ((filled_[0] | filled_[1] | filled_[2] | filled_[3]) != 0) return cursor_ms_ + kTickMs;
+  // Nothing on level 0: after a long sleep this makes 256 ticks one.
+  const std::uint32_t level1_begins = ((cursor_ms_ >> kLevel1Shift) + 1) << kLevel1Shift;
+  return static_cast<std::int32_t>(now_ms - level1_begins) < 0 ? tick_start(now_ms) : level1_begins;
 }
 
 void TimerWheel::link(SessionId id) {

@@ -5,11 +5,11 @@
 //   level 2  1024 slots of      70 min    2^32 ms               moves its sessions to level 1 or 0 when it begins
 //
 // Lazy: a packet only writes Session::deadline_ms. When the slot of a session comes and the deadline has moved on meanwhile, the
-// session is linked again; so a busy session is touched by the wheel once per timeout and not once per packet. Only a deadline that
-// moves *earlier* (a connection that closes) must be told by shorten().
+// session is linked again; so a busy session is touched by the wheel once per timeout and not once per packet. Only a deadline
+// that moves *earlier* (a connection that closes) must be told by shorten().
 // The links are in the sessions (timer_next, timer_prev): no memory but the 6 KiB of list heads.
-// 64 ms: a session may live that much longer than its timeout, which is invisible beside timeouts of seconds, and an idle worker
-// wakes at most 16 times a second.
+// Why 64 ms: a session may live that much longer than its timeout, which is invisible beside timeouts of seconds, and an idle
+// worker wakes at most 16 times a second.
 //
 // Guarantees: never early; at most 64 ms late plus what the caller's budget delays. Arithmetic is modulo 2^32 milliseconds (49.7
 // days): deadlines lie less than 2^31 - 64 ms (24.8 days) from now.
@@ -53,10 +53,10 @@ class TimerWheel {
     size_--;
   }
 
-  /// Turns to now_ms: calls expire(SessionId) for sessions whose deadline has passed (deadline_ms <= now_ms). The session is in no
-  /// slot then: expire() erases it, or moves its deadline and calls schedule(). It may cancel and erase other sessions as well.
-  /// At most `budget` sessions are looked at (expired or linked again), so that no loop turn becomes long; the next call goes on
-  /// where this one stopped. Returns how many sessions were looked at; `budget` means that there may be more.
+  /// Turns to now_ms: calls expire(SessionId) for sessions whose deadline has passed (deadline_ms <= now_ms). The session is in
+  /// no slot then: expire() erases it, or moves its deadline and calls schedule(). It may cancel and erase other sessions as
+  /// well. At most `budget` sessions are looked at (expired or linked again), so that no loop turn becomes long; the next call
+  /// goes on where this one stopped. Returns how many sessions were looked at; `budget` means that there may be more.
   template <class Expire>
   std::uint32_t advance(std::uint32_t now_ms, std::uint32_t budget, Expire expire);
 
@@ -70,7 +70,7 @@ class TimerWheel {
   static constexpr std::uint32_t kTickShift = 6;
   static constexpr std::uint32_t kLevel1Shift = 14;
   static constexpr std::uint32_t kLevel2Shift = 22;
-  static constexpr std::uint32_t kLevel1 = 256;           // first slot number of level 1
+  static constexpr std::uint32_t kLevel1 = 256;  // first slot number of level 1
   static constexpr std::uint32_t kLevel2 = kLevel1 + 256;
   static constexpr std::uint32_t kSlots = kLevel2 + 1024;
   /// In timer_prev: "I am first in the slot with this number".
@@ -82,6 +82,8 @@ class TimerWheel {
   static std::uint32_t level2_slot(std::uint32_t ms) { return kLevel2 + (ms >> kLevel2Shift); }
 
   std::uint32_t slot_for(std::uint32_t deadline_ms) const;
+  /// The tick to look at after the one at cursor_ms_: not after now_ms, and not after the next begin of a level 1 slot.
+  std::uint32_t next_tick(std::uint32_t now_ms) const;
   void link(SessionId id);
   void unlink(SessionId id);
   /// Links the sessions of a higher slot again, nearer; false when the budget ended before the slot did.
@@ -124,7 +126,7 @@ std::uint32_t TimerWheel::advance(std::uint32_t now_ms, std::uint32_t budget, Ex
     if (heads_[slot] != kNoSession) break;
     // The tick that contains now_ms stays open: a session scheduled into it must not wait for a whole turn of the wheel.
     if (cursor_ms_ == tick_start(now_ms)) break;
-    cursor_ms_ += kTickMs;
+    cursor_ms_ = next_tick(now_ms);
   }
   return budget - left;
 }

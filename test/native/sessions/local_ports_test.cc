@@ -288,7 +288,8 @@ TEST(LocalPorts, NeverGivesAPairTwiceWithManyEndpointsAndChangingAddresses) {
         ASSERT_TRUE((used.insert({endpoint, p->local, p->port.host()}).second));
       }
     } else {
-      auto it = used.lower_bound({endpoint, static_cast<LocalSlot>(random() % 4), static_cast<std::uint16_t>(2000 + random() % 601)});
+      auto it =
+          used.lower_bound({endpoint, static_cast<LocalSlot>(random() % 4), static_cast<std::uint16_t>(2000 + random() % 601)});
       if (it == used.end()) it = used.begin();
       ASSERT_TRUE(ports->release(std::get<0>(*it), std::get<1>(*it), be16(std::get<2>(*it))));
       used.erase(it);

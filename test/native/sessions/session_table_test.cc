@@ -210,8 +210,8 @@ TEST(SessionTable, AFullTableNeedsFewOverflowBucketsAndLittleMemory) {
     const IpAddress client = IpAddress::v4(be32(0xc6120000u + n / 20000));
     const be16 port(static_cast<std::uint16_t>(1025 + n % 20000));
     const IpAddress server = IpAddress::v4(be32(0x0a010000u + n % 7));
-    ASSERT_NE(table->insert(flow_hash(key, client, vip, port, be16(80), 6),
-                            flow_hash(key, server, client, be16(8080), port, 6)), kNoSession);
+    ASSERT_NE(table->insert(flow_hash(key, client, vip, port, be16(80), 6), flow_hash(key, server, client, be16(8080), port, 6)),
+              kNoSession);
   }
   const double buckets = 2.0 * kCapacity / 3;
   EXPECT_LT(table->overflow_buckets() / buckets, 0.015);

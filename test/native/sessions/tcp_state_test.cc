@@ -194,7 +194,9 @@ TEST(TcpState, FollowsRecordedConversationsWithTheirTimeoutsAndActiveCounts) {
 TEST(TcpState, OnlyASynWithoutResetOpensASession) {
   EXPECT_TRUE(tcp_may_open(tcp_flag::kSyn));
   EXPECT_TRUE(tcp_may_open(tcp_flag::kSyn | tcp_flag::kAck));
-  for (const int flags : {0, 0x10, 0x01, 0x11, 0x04, 0x06, 0x14}) EXPECT_FALSE(tcp_may_open(static_cast<std::uint8_t>(flags))) << flags;
+  for (const int flags : {0, 0x10, 0x01, 0x11, 0x04, 0x06, 0x14}) {
+    EXPECT_FALSE(tcp_may_open(static_cast<std::uint8_t>(flags))) << flags;
+  }
 }
 
 TEST(TcpState, ResetComesBeforeSynBeforeFinBeforeAck) {

@@ -1,4 +1,5 @@
-// TimerWheel: never early, at most a tick late, over all levels, across the wrap of the clock, and under random use against a model.
+// TimerWheel: never early, at most a tick late, over all levels, across the wrap of the clock, and under random use against a
+// model.
 #include "sessions/timer_wheel.h"
 
 #include <gtest/gtest.h>
@@ -43,8 +44,8 @@ struct Wheel {
 TEST(TimerWheel, ExpiresASessionAfterItsDeadlineAndWithinOneTick) {
   // Timeouts on every level, and on the edges between them. The clock starts shortly before it wraps.
   for (const std::uint32_t start : {0u, 12345u, 0xfffffff0u, 0x7fffff00u}) {
-    for (const std::uint32_t timeout : {0u, 1u, 63u, 64u, 65u, 2000u, 16383u, 16384u, 16385u, 120000u, 900000u, 4194303u, 4194304u,
-                                        4194400u, 86400000u, 0x7fffff00u}) {
+    for (const std::uint32_t timeout : {0u, 1u, 63u, 64u, 65u, 2000u, 16383u, 16384u, 16385u, 120000u, 900000u, 4194303u,
+                                        4194304u, 4194400u, 86400000u, 0x7fffff00u}) {
       Wheel w(4, start);
       const SessionId id = w.add(timeout);
       // One millisecond before: still there. The clock jumps, as after a long sleep.
