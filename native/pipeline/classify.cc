@@ -34,7 +34,10 @@ Verdict to_local_address(const WorkerState& state, const Packet& packet, const O
 SessionId classify_miss(WorkerState& state, Packet& packet, const PacketMeta& meta, Verdict& verdict) {
   const ServiceTables& tables = *state.snapshot->services;
   const auto owned = tables.owned.find(meta.destination);
-  if (owned == tables.owned.end()) return verdict = Verdict::drop(DropReason::address_not_owned), kNoSession;
+  // A v4-mapped destination inside an IPv6 header would look like our IPv4 address (net/address.h).
+  if (owned == tables.owned.end() || meta.ipv6 == meta.destination.is_v4()) {
+    return verdict = Verdict::drop(DropReason::address_not_owned), kNoSession;
+  }
   if (meta.protocol == net::kProtocolIcmp || meta.protocol == net::kProtocolIcmpv6) {
     verdict = answer_icmp(state, packet, meta);
     return kNoSession;

@@ -14,6 +14,8 @@ SessionId create_session(WorkerState& state, const ServiceTable& service, const 
   const ServerSlot server_slot = service.servers[static_cast<std::size_t>(picked)].slot;
   const ServerIdentity& server = state.server_slots[server_slot];
 
+  // Asked first: as many local ports may be in use as there are sessions, and the reason must name what ran out.
+  if (state.sessions->size() == state.sessions->capacity()) return reason = DropReason::session_table_full, kNoSession;
   const auto& locals = state.snapshot->services->locals_of_worker[state.worker][server.address.is_v4() ? 0 : 1];
   const auto port = state.local_ports->allocate(server.endpoint, locals);
   if (!port) return reason = DropReason::local_ports_exhausted, kNoSession;
