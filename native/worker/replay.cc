@@ -17,25 +17,37 @@ namespace millrace {
 
 namespace {
 
-/// What af_xdp.bpf.c looks at: the destination of an IP packet, unless it belongs to neighbour discovery.
-std::optional<IpAddress> steerable_destination(std::span<const std::uint8_t> frame) {
-  if (frame.size() < sizeof(net::Ethernet)) return std::nullopt;
-  const auto* ethernet = reinterpret_cast<const net::Ethernet*>(frame.data());
-  const std::uint8_t* l3 = frame.data() + sizeof(net::Ethernet);
-  const std::size_t room = frame.size() - sizeof(net::Ethernet);
-  if (ethernet->type == net::kEtherTypeIpv4 && room >= sizeof(net::Ipv4)) {
-    return IpAddress::v4(reinterpret_cast<const net::Ipv4*>(l3)->destination);
-  }
-  if (ethernet->type == net::kEtherTypeIpv6 && room >= sizeof(net::Ipv6)) {
-    const auto* ip = reinterpret_cast<const net::Ipv6*>(l3);
+/// The owned IPv6 address that af_xdp.bpf.c would look up: none for neighbour discovery, cut ICMPv6 and v4-mapped destinations.
+std::optional<IpAddress> steerable_ipv6(std::span<const std::uint8_t> l3) {
+  if (l3.size() < sizeof(net::Ipv6)) return std::nullopt;
+  const auto* ip = reinterpret_cast<const net::Ipv6*>(l3.data());
+  if (ip->next_header == net::kProtocolIcmpv6) {
     constexpr std::uint8_t first_nd_type = 133, last_nd_type = 137;  // RFC 4861 4
-    if (ip->next_header == net::kProtocolIcmpv6 && room > sizeof(net::Ipv6) && l3[sizeof(net::Ipv6)] >= first_nd_type &&
-        l3[sizeof(net::Ipv6)] <= last_nd_type) {
-      return std::nullopt;
-    }
-    return IpAddress::v6(ip->destination);
+    if (l3.size() < sizeof(net::Ipv6) + sizeof(net::Icmp)) return std::nullopt;
+    const std::uint8_t type = l3[sizeof(net::Ipv6)];
+    if (type >= first_nd_type && type <= last_nd_type) return std::nullopt;
   }
-  return std::nullopt;
+  const IpAddress destination = IpAddress::v6(ip->destination);
+  return destination.is_v4() ? std::nullopt : std::optional<IpAddress>(destination);
+}
+
+/// What af_xdp.bpf.c looks at, tags included: the destination of an IP packet, unless it belongs to neighbour discovery.
+std::optional<IpAddress> steerable_destination(std::span<const std::uint8_t> frame) {
+  constexpr std::size_t tag_length = 4;
+  constexpr int max_tags = 2;
+  constexpr be16 customer_tag{0x8100}, service_tag{0x88a8};  // IEEE 802.1Q
+  if (frame.size() < sizeof(net::Ethernet)) return std::nullopt;
+  std::size_t offset = sizeof(net::Ethernet);
+  be16 type = reinterpret_cast<const net::Ethernet*>(frame.data())->type;
+  for (int i = 0; i < max_tags && (type == customer_tag || type == service_tag); i++) {
+    if (frame.size() < offset + tag_length) return std::nullopt;
+    std::memcpy(&type, frame.data() + offset + 2, sizeof(type));
+    offset += tag_length;
+  }
+  const std::span<const std::uint8_t> l3 = frame.subspan(offset);
+  if (type == net::kEtherTypeIpv6) return steerable_ipv6(l3);
+  if (type != net::kEtherTypeIpv4 || l3.size() < sizeof(net::Ipv4)) return std::nullopt;
+  return IpAddress::v4(reinterpret_cast<const net::Ipv4*>(l3.data())->destination);
 }
 
 Result<NetworkConfig> network_of(const DataplaneOptions& options, const TablesConfig& tables) {
