@@ -142,7 +142,7 @@ export const malformedCases = [
     t.forward(web.fromClient({ flags: 'S', ttl: 2 }), web6.fromClient({ flags: 'S', ttl: 2 }));
     t.drop('ttl_expired', web.fromServer({ flags: 'SA', ttl: 1 }).arriving, web6.fromServer({ flags: 'SA', ttl: 1 }).arriving);
     t.forward(web.fromServer({ flags: 'SA', ttl: 2 }), web6.fromServer({ flags: 'SA', ttl: 255 }));
-    t.expect({ sessions_created: 2, sessions: 2 });
+    t.expect({ sessions_created: 2, sessions: 2, sessions_active: 2 });
   }),
   golden(
     'drop-protocol-unsupported',
@@ -246,6 +246,6 @@ export const malformedCases = [
     t.forward(web.fromClient({ flags: 'S' }), web.fromServer({ flags: 'SA', ack: 1001 }), web.fromClient());
     t.drop('tcp_flags_invalid', web.fromClient({ flags: 'FS' }).arriving, web.fromServer({ flags: '' }).arriving);
     t.forward(web.fromClient({ payload: 'still' }), web.fromServer({ payload: 'here' }));
-    t.expect({ sessions_created: 1, sessions: 1, sessions_established: 1 });
+    t.expect({ sessions_created: 1, sessions: 1, sessions_active: 1 });
   }),
 ];

@@ -20,10 +20,10 @@ function connections(t: Timeline, order: string): void {
     const server = SERVERS[number - 1] ?? SERVER1;
     t.forward(webFlow({ clientPort: 40000 + i, server, local: local(`connection ${i + 1}`) }).fromClient({ flags: 'S' }));
   });
-  t.expect({ sessions_created: numbers.length, sessions: numbers.length });
+  t.expect({ sessions_created: numbers.length, sessions: numbers.length, sessions_active: numbers.length });
   for (const number of new Set(numbers)) {
     const connections = numbers.filter((n) => n === number).length;
-    t.server('web', `192.0.2.1${number}:8080`, { connections, inPackets: connections, active: 0, inactive: connections });
+    t.server('web', `192.0.2.1${number}:8080`, { connections, inPackets: connections, active: connections, inactive: 0 });
   }
 }
 
@@ -130,13 +130,13 @@ export const schedulingCases = [
         'local_ports_exhausted',
         webFlow({ client: OTHER_CLIENT }).fromClient({ flags: 'S' }).arriving,
       );
-      t.forward(flow.fromClient({ payload: 'still here' })).expect({ sessions_created: 1, sessions: 1, sessions_established: 1 });
+      t.forward(flow.fromClient({ payload: 'still here' })).expect({ sessions_created: 1, sessions: 1, sessions_active: 1 });
     },
   ),
   golden('local-port-free-again', 'A local port is free again when its session has gone.', (t) => {
     t.forward(webFlow().fromClient({ flags: 'S' })).wait(62);
     t.forward(...handshake(webFlow({ client: OTHER_CLIENT })));
-    t.expect({ sessions_created: 2, sessions_expired: 1, sessions: 1, sessions_established: 1 });
+    t.expect({ sessions_created: 2, sessions_expired: 1, sessions: 1, sessions_active: 1 });
   }),
   golden(
     'session-table-full',
@@ -145,7 +145,7 @@ export const schedulingCases = [
       for (let i = 0; i < 64; i++)
         t.forward(webFlow({ clientPort: 40000 + i, local: local(`connection ${i + 1}`) }).fromClient({ flags: 'S' }));
       t.drop('session_table_full', webFlow({ clientPort: 50000 }).fromClient({ flags: 'S' }).arriving);
-      t.expect({ sessions_created: 64, sessions: 64 });
+      t.expect({ sessions_created: 64, sessions: 64, sessions_active: 64 });
     },
     { config: configWith({ localPorts: widePorts, sessions: { maxPerWorker: 64 } }) },
   ),

@@ -157,7 +157,7 @@ export const timeoutCases = [
       t.forward(flow.fromClient({ flags: 'S' }))
         .wait(50)
         .forward(flow.fromServer({ flags: 'SA', ack: 1001 }));
-      t.expect({ sessions_created: 2, sessions_expired: 1, sessions: 1 });
+      t.expect({ sessions_created: 2, sessions_expired: 1, sessions: 1, sessions_active: 1 });
     },
     sessions({ profile: 'ipvs', tcp: { established: 4 } }),
   ),
@@ -167,7 +167,7 @@ export const timeoutCases = [
       .wait(905)
       .drop('tcp_no_session', flow.fromClient().arriving);
     t.forward(...handshake(flow), flow.fromServer({ payload: 'hello again' }));
-    t.expect({ sessions_created: 2, sessions_expired: 1, sessions: 1, sessions_established: 1 });
+    t.expect({ sessions_created: 2, sessions_expired: 1, sessions: 1, sessions_active: 1 });
     t.server('web', '192.0.2.11:8080', { connections: 2, active: 1, inactive: 0 });
   }),
   golden('expiry-of-many', 'Sessions of different ages go each at its own time.', (t) => {
