@@ -114,9 +114,9 @@ class LineView implements DemoView {
     const quiet = rate.packets === 0;
     this.#previous = now;
     if (quiet) return;
-    const servers = now.servers.filter((server) => server.connections > 0);
-    const each = servers.map((server) => `${server.service}@${server.server} ${numberText(server.connections)}`).join(', ');
-    this.#out.write(`    ${headline(now, rate)}; connections: ${each}\n`);
+    const each = now.servers.filter((server) => server.service.startsWith('http') && !server.service.includes('routed'));
+    const shares = each.map((server) => `${server.server} ${numberText(server.connections)}`).join(', ');
+    this.#out.write(`    ${headline(now, rate)}; HTTP connections: ${shares}\n`);
   }
 
   end(): void {

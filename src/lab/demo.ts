@@ -37,7 +37,7 @@ export async function runDemo(options: DemoOptions, view: DemoView): Promise<Dem
   view.step('making the lab: a client, the balancer, two real servers with nginx and a UDP echo');
   await using lab = await Lab.start({ workers: options.workers });
   view.step(`starting Millrace with ${options.workers} workers`);
-  await using balancer = await lab.startBalancer();
+  await using balancer = await lab.startBalancer(lab.writeConfig({ families: [options.family] }));
   balancer.onStats((stats) => view.stats(stats));
 
   const ended = new AbortController();
