@@ -8,11 +8,8 @@ import { createError } from '../errors.js';
 export type ServiceInput = ConfigInput['services'][number];
 export type ServerInput = ServiceInput['servers'][number];
 
-/** Which server of a service is meant. `port` may be left out where it is the service's. */
-export interface ServerRef {
-  readonly address: string;
-  readonly port?: number;
-}
+/** Which server of a service is meant: its address alone where that is enough, with the port where several servers share it. */
+export type ServerRef = string | { readonly address: string; readonly port?: number };
 
 type Service = Config['services'][number];
 
@@ -28,16 +25,23 @@ function findService(config: Config, name: string): Service {
 }
 
 function findServer(service: Service, ref: ServerRef): Service['servers'][number] {
-  const port = ref.port ?? service.port;
-  const server = service.servers.find(
-    (candidate) => sameAddress(candidate.address, ref.address) && (candidate.port ?? service.port) === port,
+  const { address, port } = typeof ref === 'string' ? { address: ref, port: undefined } : ref;
+  const [server, another] = service.servers.filter(
+    (candidate) => sameAddress(candidate.address, address) && (port === undefined || (candidate.port ?? service.port) === port),
   );
-  if (server !== undefined) return server;
+  const wanted = port === undefined ? address : `${address} port ${port}`;
   const list = service.servers.map((candidate) => `${candidate.address} port ${candidate.port ?? service.port}`).join(', ');
-  throw notFound(
-    `service "${service.name}" has no server ${ref.address} port ${port}`,
-    list === '' ? 'The service has no servers.' : `Its servers are: ${list}.`,
-  );
+  if (server === undefined) {
+    const remedy = list === '' ? 'The service has no servers.' : `Its servers are: ${list}.`;
+    throw notFound(`service "${service.name}" has no server ${wanted}`, remedy);
+  }
+  if (another !== undefined) {
+    throw notFound(
+      `service "${service.name}" has several servers ${wanted}`,
+      `Say which port is meant. Its servers are: ${list}.`,
+    );
+  }
+  return server;
 }
 
 /** Whether two texts are one address: "2001:db8::1" and "2001:db8:0::1" are. */

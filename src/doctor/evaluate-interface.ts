@@ -12,6 +12,9 @@ export function largestMtu(frameSize: 2048 | 4096): number {
   return frameSize - frameOverhead;
 }
 
+/** How the kernel shows the name of our XDP program, native/ports/af_xdp.bpf.c. */
+const ownProgram = 'millrace_xdp';
+
 const bondKinds: ReadonlySet<string> = new Set(['bond', 'team']);
 
 /** All findings about one interface. */
@@ -76,7 +79,7 @@ function judgeMtu(probe: NativeInterfaceProbe, needs: HostNeeds, say: Say): void
 }
 
 function judgeQueues(probe: NativeInterfaceProbe, needs: HostNeeds, say: Say): void {
-  const found = `${probe.rxQueues} receive and ${probe.txQueues} transmit queues`;
+  const found = `${probe.rxQueues} receive and ${probe.txQueues} transmit queue${probe.txQueues === 1 ? '' : 's'}`;
   const remedy = `Lower \`workers\` to ${Math.max(1, Math.min(probe.rxQueues, probe.txQueues))}, or ethtool -L ${probe.name} combined ${needs.workers}.`;
   if (probe.rxQueues < needs.workers || probe.txQueues < needs.workers) {
     say('problem', 'queues', found, `${needs.workers} of each, one per worker`, remedy);
@@ -84,7 +87,16 @@ function judgeQueues(probe: NativeInterfaceProbe, needs: HostNeeds, say: Say): v
 }
 
 function judgeXdp(probe: NativeInterfaceProbe, needs: HostNeeds, say: Say): void {
-  if (probe.xdpProgram !== null) {
+  if (probe.xdpProgram?.name.startsWith(ownProgram) === true) {
+    const remedy = `Stop that process; bpftool net show dev ${probe.name} and ss --xdp -p find it.`;
+    say(
+      'problem',
+      'xdp-program',
+      `a running Millrace uses it (program id ${probe.xdpProgram.id})`,
+      'an interface of its own',
+      remedy,
+    );
+  } else if (probe.xdpProgram !== null) {
     const { id, name, mode } = probe.xdpProgram;
     say(
       'problem',

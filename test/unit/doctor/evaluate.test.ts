@@ -190,6 +190,14 @@ test.each<[string, string, Partial<NativeInterfaceProbe>, Partial<HostNeeds>, Fi
   ['no zero copy', 'zero-copy', {}, {}, 'ok', 'copied'],
   ['no zero copy where it is required', 'zero-copy', {}, { zeroCopy: 'required' }, 'problem', 'not offered'],
   ['a program in the way', 'xdp-program', { xdpProgram: { id: 7, name: 'other', mode: 'native' } }, {}, 'problem', 'other (id 7'],
+  [
+    'a Millrace that runs',
+    'xdp-program',
+    { xdpProgram: { id: 7, name: 'millrace_xdp', mode: 'native' } },
+    {},
+    'problem',
+    'a running Millrace',
+  ],
   ['flow rules that are off, several workers', 'flow-rules', { ntuple: false }, { workers: 2 }, 'warning', 'off'],
   ['flow rules that are on', 'flow-rules', { ntuple: true }, { workers: 2 }, 'ok', 'on'],
 ])('%s: %s', (_, check, probe, needs, status, found) => {

@@ -1,6 +1,6 @@
 // The built package as its users see it: import and require, no native code at import, the same module either way.
 import { execFile } from 'node:child_process';
-import { cp, mkdir, mkdtemp, rm, symlink } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -15,13 +15,14 @@ beforeAll(async () => {
   const cache = join(root, 'node_modules', '.cache');
   await mkdir(cache, { recursive: true });
   directory = await mkdtemp(join(cache, 'millrace-import-'));
+  // A package of its own, or the name 'millrace' would mean the package around it, this repository.
+  await writeFile(join(directory, 'package.json'), '{"name":"user","private":true}');
   const installed = join(directory, 'node_modules', 'millrace');
   await mkdir(installed, { recursive: true });
   await cp(join(root, 'package.json'), join(installed, 'package.json'));
   await cp(join(root, 'millrace.schema.json'), join(installed, 'millrace.schema.json'));
   const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
   await run(process.execPath, [tsc, '-p', join(root, 'tsconfig.build.json'), '--noCheck', '--outDir', join(installed, 'dist')]);
-  await symlink(join(installed, 'dist'), join(directory, 'dist'));
 }, 120_000);
 
 afterAll(() => rm(directory, { recursive: true, force: true }));
@@ -80,3 +81,19 @@ test('a wrong configuration is an error of the package, and the process can end'
   const { stdout } = await node('--input-type=module', '--eval', program);
   expect(JSON.parse(stdout)).toEqual([true, 'MILLRACE_E_CONFIG_INVALID', expect.arrayContaining(['interfaces', 'nonsense'])]);
 });
+
+test('the examples of docs/embedding.md compile against the types of the package', async () => {
+  const text = await readFile(join(root, 'docs', 'embedding.md'), 'utf8');
+  const examples = [...text.matchAll(/```ts\n([\s\S]*?)```/g)].map((match) => match[1] ?? '');
+  expect(examples.length).toBeGreaterThan(4);
+  const files = examples.map((_, index) => `example-${index}.mts`);
+  await Promise.all(files.map((file, index) => writeFile(join(directory, file), examples[index] ?? '')));
+  const { compilerOptions } = JSON.parse(await readFile(join(root, 'tsconfig.json'), 'utf8'));
+  await writeFile(
+    join(directory, 'tsconfig.json'),
+    JSON.stringify({ compilerOptions: { ...compilerOptions, noUnusedLocals: false }, files }),
+  );
+  const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
+  const { stdout } = await run(process.execPath, [tsc, '-p', directory]).catch((error: { stdout: string }) => error);
+  expect(stdout).toBe('');
+}, 120_000);

@@ -163,7 +163,7 @@ test.each([
   ['a server that is not there', (lb: Lb) => lb.removeServer('web', server('192.0.2.99')), 'has no server 192.0.2.99 port 8080'],
   [
     'a server with another port',
-    (lb: Lb) => lb.setWeight('web', { address: '192.0.2.11' }, 1),
+    (lb: Lb) => lb.setWeight('web', { address: '192.0.2.11', port: 80 }, 1),
     'has no server 192.0.2.11 port 80',
   ],
 ])('%s is named in the refusal', async (_, change, text) => {
@@ -175,6 +175,17 @@ test.each([
 });
 
 type Lb = Awaited<ReturnType<typeof startTestBalancer>>['lb'];
+
+test('a server is found by its address alone, unless several share it', async () => {
+  await using balancer = await startTestBalancer();
+  await balancer.lb.setWeight('web', '192.0.2.11', 3);
+  expect(balancer.binding.applied.at(-1)?.services[0]?.servers[0]).toEqual({ address: '192.0.2.11', port: 8080, weight: 3 });
+  await balancer.lb.addServer('web', { address: '192.0.2.11', port: 8081 });
+  const error = await rejection(balancer.lb.removeServer('web', '192.0.2.11'));
+  expect(error).toMatchObject({ code: 'MILLRACE_E_INPUT_INVALID', message: 'service "web" has several servers 192.0.2.11' });
+  await balancer.lb.removeServer('web', { address: '192.0.2.11', port: 8081 });
+  expect(balancer.lb.config.services[0]?.servers).toHaveLength(2);
+});
 
 test('a server is found however its IPv6 address is written', async () => {
   await using balancer = await startTestBalancer({
