@@ -5,7 +5,7 @@ import { createLoadBalancer } from '../../../dist/index.js';
 const [configFile] = process.argv.slice(2);
 const blockMilliseconds = 3_000;
 
-await using balancer = await createLoadBalancer(configFile);
+const balancer = await createLoadBalancer(configFile);
 
 function received() {
   return Number(balancer.stats().totals.rxPackets);
@@ -24,3 +24,4 @@ process.on('SIGUSR2', () => {
 });
 await new Promise((resolve) => process.once('SIGTERM', resolve));
 clearInterval(timer);
+await balancer.close();
