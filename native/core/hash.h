@@ -39,7 +39,8 @@ inline std::uint64_t flow_hash(const HashKey& key, const IpAddress& source, cons
   if ((source.high | destination.high) != 0) {
     h ^= fold_multiply(source.high ^ key.b ^ 0x8ebc6af09c88c6e3ull, destination.high ^ key.a ^ 0x589965cc75374cc3ull);
   }
-  return fold_multiply(h ^ tail ^ 0xe7037ed1a0b428dbull, key.a ^ tail);
+  // Two rounds: with one, some keys leave runs of ports (one client, or one pool of local ports) bunched in few buckets.
+  return fold_multiply(fold_multiply(h ^ tail ^ 0xe7037ed1a0b428dbull, key.b) ^ key.a, 0xa0761d6478bd642full);
 }
 
 }  // namespace millrace
