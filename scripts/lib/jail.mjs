@@ -9,6 +9,7 @@ import { readFileSync } from 'node:fs';
 const enter = ['--pdeathsig', 'KILL', 'unshare', '--mount', '--net', '--pid', '--fork', '--kill-child=KILL', '--mount-proc'];
 const inside = 'mount -t tmpfs -o mode=755 tmpfs /run && mkdir /run/netns /run/lock && ip link set dev lo up && exec "$@"';
 const graceMilliseconds = 10_000;
+const repeatMilliseconds = 1_000;
 
 /** Set inside: commands that would leave things behind elsewhere look for it. */
 export const jailVariable = 'MILLRACE_JAIL';
@@ -20,13 +21,21 @@ export function runInJail(argv, env = {}) {
       env: { ...process.env, ...env, [jailVariable]: '1' },
     });
     // unshare ignores these itself: the program inside gets them and may end in good order; if it does not, it is killed.
+    // Again and again, because process 1 of a namespace does not even see a signal before it has asked for it.
+    let repeat;
     const forward = (signal) => {
-      for (const pid of childrenOf(child.pid)) process.kill(pid, signal);
+      if (repeat !== undefined) return;
+      const send = () => {
+        for (const pid of childrenOf(child.pid)) process.kill(pid, signal);
+      };
+      send();
+      repeat = setInterval(send, repeatMilliseconds);
       setTimeout(() => child.kill('SIGKILL'), graceMilliseconds).unref();
     };
     const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'];
     for (const signal of signals) process.on(signal, forward);
     const settle = (action) => {
+      clearInterval(repeat);
       for (const signal of signals) process.off(signal, forward);
       action();
     };
