@@ -59,6 +59,7 @@ class TerminalView implements DemoView {
   }
 
   stats(now: BalancerStats): void {
+    if (this.#step === '') return;
     const rows = now.servers.map((server) => [
       server.service,
       server.server,
