@@ -3,7 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <atomic>
 #include <set>
+#include <thread>
 
 #include "veth_lab.h"
 
@@ -231,7 +234,8 @@ TEST_F(AfXdp, AFrameReceivedByOneWorkerIsSentByAnotherAndComesHome) {
   own(*attached.value(), {kVip});
   PacketSocket wire("far");
 
-  // Which queue a packet takes depends on the sender's CPU; whoever receives hands it to the other.
+  // The kernel spreads the packets over both queues; whoever receives one hands it to the other.
+  std::array<std::uint64_t, 2> received_by{};
   constexpr std::uint64_t kPackets = 500;
   for (std::uint64_t i = 1; i <= kPackets; i++) {
     wire.send(udp4(kVip, i));
@@ -242,6 +246,7 @@ TEST_F(AfXdp, AFrameReceivedByOneWorkerIsSentByAnotherAndComesHome) {
     const bool by_first = from_first.count != 0;
     const Packet packet = by_first ? from_first.packets[0] : from_second.packets[0];
     TestWorker& other = by_first ? second : first;
+    received_by[by_first ? 0 : 1]++;
     EXPECT_EQ(by_first ? 0u : 1u, memory->owner_of(memory->frame_of(packet.data)));
     ASSERT_EQ(1u, other.port->transmit(std::span(&packet, 1)));
     std::optional<Bytes> frame;
@@ -252,14 +257,82 @@ TEST_F(AfXdp, AFrameReceivedByOneWorkerIsSentByAnotherAndComesHome) {
     }));
     EXPECT_EQ(i, marker_of(*frame));
   }
-  for (TestWorker* worker : {&first, &second}) {
-    worker->port->flush();
-  }
+  EXPECT_NE(0u, received_by[0]);
+  EXPECT_NE(0u, received_by[1]);
+  for (TestWorker* worker : {&first, &second}) worker->port->flush();
   for (TestWorker* worker : {&first, &second}) {
     worker->pool.collect_returns();
     worker->port->flush();
     EXPECT_EQ(2048u, accounted(*worker));
     EXPECT_EQ(512u, worker->port->frames_in_kernel());
+  }
+}
+
+TEST_F(AfXdp, TwoWorkerThreadsThatSendEachOthersPacketsLoseNoneAndNoFrame) {
+  make_veth(2);
+  Result<std::unique_ptr<XdpAttachment>> attached = attach(2);
+  ASSERT_TRUE(attached.ok()) << attached.error().message;
+  const std::unique_ptr<PacketMemory> memory = make_memory(2);
+  FrameReturnRings returns(*memory);
+  std::array<std::unique_ptr<TestWorker>, 2> workers;
+  for (std::uint32_t w = 0; w < 2; w++) {
+    workers[w] = std::make_unique<TestWorker>(*memory, returns, w);
+    open_port(*workers[w], *attached.value(), {w});
+  }
+  own(*attached.value(), {kVip});
+
+  std::array<SpscRing<Packet>, 2> handed_to{SpscRing<Packet>(4096), SpscRing<Packet>(4096)};
+  std::array<std::uint64_t, 2> foreign_sent{};
+  std::atomic<bool> stop{false};
+  const auto loop = [&](std::uint32_t me) {
+    TestWorker& worker = *workers[me];
+    Batch batch;
+    while (!stop.load(std::memory_order_acquire)) {
+      worker.pool.collect_returns();
+      worker.port->receive(batch);
+      // The ring holds more than all frames of both workers.
+      handed_to[1 - me].push(std::span<const Packet>(batch.packets.data(), batch.count));
+      const std::uint32_t handed_on = batch.count;
+      batch.clear();
+      batch.count = static_cast<std::uint32_t>(handed_to[me].pop(std::span<Packet>(batch.packets)));
+      for (std::uint32_t done = 0; done < batch.count;) {
+        done += worker.port->transmit(std::span(batch.packets.data() + done, batch.count - done));
+        if (done < batch.count) worker.port->flush();
+      }
+      foreign_sent[me] += batch.count;
+      worker.port->flush();
+      if (handed_on + batch.count == 0) std::this_thread::yield();
+      batch.clear();
+    }
+  };
+  std::thread first(loop, 0u);
+  std::thread second(loop, 1u);
+
+  PacketSocket wire("far");
+  constexpr std::uint64_t kPackets = 20'000;
+  constexpr std::uint64_t kWindow = 64;
+  std::set<std::uint64_t> seen;
+  bool answered = true;
+  for (std::uint64_t sent = 0; sent < kPackets && answered;) {
+    for (std::uint64_t i = 0; i < kWindow && sent < kPackets; i++) wire.send(udp4(kVip, ++sent));
+    answered = wait_until({wire.fd()}, [&] {
+      while (const std::optional<Bytes> frame = wire.receive_now()) seen.insert(marker_of(*frame));
+      return seen.size() == sent;
+    });
+  }
+  stop.store(true, std::memory_order_release);
+  first.join();
+  second.join();
+  EXPECT_TRUE(answered);
+  EXPECT_EQ(kPackets, seen.size());
+  EXPECT_EQ(kPackets, foreign_sent[0] + foreign_sent[1]);
+  EXPECT_NE(0u, foreign_sent[0]) << "both directions were used";
+  EXPECT_NE(0u, foreign_sent[1]) << "both directions were used";
+  for (const auto& worker : workers) worker->port->flush();
+  for (const auto& worker : workers) {
+    worker->pool.collect_returns();
+    worker->port->flush();
+    EXPECT_EQ(2048u, accounted(*worker));
   }
 }
 
@@ -275,7 +348,7 @@ TEST_F(AfXdp, OneWorkerServesSeveralQueuesOverOneRegistration) {
   ASSERT_EQ(2u, worker.port->descriptors().size());
   EXPECT_EQ(1024u, worker.port->frames_in_kernel());
   PacketSocket wire("far");
-  // From both CPUs, where there are two, so that both queues are used.
+  // The kernel spreads these over both queues.
   std::set<std::uint64_t> markers;
   for (std::uint64_t i = 1; i <= 100; i++) {
     wire.send(udp4(kVip, i, i % 40));

@@ -52,7 +52,8 @@ inline std::uint64_t marker_of(std::span<const std::uint8_t> frame) {
   return marker;
 }
 
-/// IPv4 and UDP; `fragment` is the flags and offset field. Checksums are left zero: nothing here verifies them.
+/// IPv4 and UDP; `fragment` is the flags and offset field. Checksums are left zero: nothing here verifies them. The source port
+/// follows the marker, so that the kernel spreads different packets over the queues of a veth.
 inline Bytes udp4(std::string_view destination, std::uint64_t marker, std::size_t payload = 18,
                   std::initializer_list<unsigned> tags = {}, unsigned fragment = 0) {
   Bytes out = ethernet(0x0800, tags);
@@ -61,7 +62,9 @@ inline Bytes udp4(std::string_view destination, std::uint64_t marker, std::size_
                fragment & 0xff, 64, 17, 0, 0});
   append(out, {198, 51, 100, 2});
   append(out, std::span(address(destination).bytes() + 12, 4));
-  append(out, {0x30, 0x39, 0, 7, static_cast<unsigned>((length - 20) >> 8), static_cast<unsigned>((length - 20) & 0xff), 0, 0});
+  const auto source_port = static_cast<unsigned>(1024 + marker % 4096);
+  append(out, {source_port >> 8, source_port & 0xff, 0, 7, static_cast<unsigned>((length - 20) >> 8),
+               static_cast<unsigned>((length - 20) & 0xff), 0, 0});
   out.resize(out.size() + payload);
   append_marker(out, marker);
   return out;
