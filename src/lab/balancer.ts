@@ -49,7 +49,7 @@ export class Balancer implements AsyncDisposable {
       return balancer;
     } catch (error) {
       await balancer.process.stop();
-      throw error;
+      throw refusalOf(balancer.process.output()) ?? error;
     }
   }
 
@@ -119,6 +119,17 @@ export class Balancer implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.process.stop();
+  }
+}
+
+/** The error that `millrace run --json` printed before it ended, with its own remedy; undefined if it printed none. */
+function refusalOf(output: string): LabError | undefined {
+  try {
+    const { error } = JSON.parse(output) as { error?: { message?: string; remedy?: string } };
+    if (error?.message === undefined) return undefined;
+    return new LabError(`Millrace refuses to start: ${error.message}`, error.remedy ?? 'run "millrace doctor"');
+  } catch {
+    return undefined;
   }
 }
 

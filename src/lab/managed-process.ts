@@ -80,9 +80,9 @@ export class ManagedProcess implements AsyncDisposable {
     return [...this.#errors.slice(-20), ...this.#lines.slice(-5)].join('\n');
   }
 
-  /** All that it wrote to standard error and is still kept. */
-  stderr(): string {
-    return this.#errors.join('\n');
+  /** All that it wrote to standard output and is still kept. */
+  output(): string {
+    return this.#lines.join('\n');
   }
 
   /** The first line, past or future, that `accept` takes. Rejects when the process ends or the time (milliseconds) is over. */
