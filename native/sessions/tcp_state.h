@@ -9,20 +9,13 @@
 #include <cstdint>
 #include <string_view>
 
+#include "net/headers.h"
 #include "sessions/session.h"
 #include "tables/snapshot.h"
 
 namespace millrace {
 
-/// Flag bits of byte 13 of the TCP header (RFC 9293 3.1).
-namespace tcp_flag {
-inline constexpr std::uint8_t kFin = 0x01;
-inline constexpr std::uint8_t kSyn = 0x02;
-inline constexpr std::uint8_t kRst = 0x04;
-inline constexpr std::uint8_t kPsh = 0x08;
-inline constexpr std::uint8_t kAck = 0x10;
-inline constexpr std::uint8_t kUrg = 0x20;
-}  // namespace tcp_flag
+namespace tcp_flag = net::tcp_flag;
 
 namespace detail {
 
