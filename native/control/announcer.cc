@@ -156,7 +156,8 @@ void Announcer::Parts::send_announcement(const Announcement& due) {
   if (due.interface >= placed.size() || !placed[due.interface].contains(due.address) || !interfaces[due.interface].usable) return;
   const MacAddress& mac = interfaces[due.interface].mac;
   send(due.interface, build_announcement(due.address, mac, AnnouncementForm::kRequest), stats.announcements);
-  if (due.address.is_v4()) send(due.interface, build_announcement(due.address, mac, AnnouncementForm::kReply), stats.announcements);
+  if (due.address.is_v4())
+    send(due.interface, build_announcement(due.address, mac, AnnouncementForm::kReply), stats.announcements);
 }
 
 void Announcer::tick(std::uint64_t now_ms) {
@@ -210,7 +211,8 @@ void Announcer::Parts::handle(std::size_t interface, std::span<const std::uint8_
     return;
   }
   // Two interfaces on one link hear each other's announcements.
-  const bool from_us = std::any_of(interfaces.begin(), interfaces.end(), [&](const InterfaceState& own) { return own.mac == query->sender_mac; });
+  const bool from_us =
+      std::any_of(interfaces.begin(), interfaces.end(), [&](const InterfaceState& own) { return own.mac == query->sender_mac; });
   if (!from_us) check_claim(interface, *query, now_ms);
   if (from_us || !query->is_question() || query->claims(query->target) || !placed[interface].contains(query->target)) {
     stats.ignored++;

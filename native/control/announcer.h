@@ -1,6 +1,8 @@
-// Announcer: VIPs and local addresses are Millrace's own and the kernel knows nothing of them, so somebody else must answer ARP and
-// neighbour solicitations for them and tell the link when they appear. That is this class, with packet sockets beside the data path.
-// Guarantees: answers only for owned addresses that the kernel does not hold; bounded work per call; never fights over an address.
+// Announcer: VIPs and local addresses are Millrace's own and the kernel knows nothing of them, so somebody else must answer ARP
+// and neighbour solicitations for them and tell the link when they appear. That is this class, with packet sockets beside the
+// data path.
+// Guarantees: answers only for owned addresses that the kernel does not hold; bounded work per call; never fights over
+// an address.
 // Thread: the control thread alone. Nothing blocks.
 #pragma once
 
@@ -45,8 +47,8 @@ class Announcer {
   Announcer(const Announcer&) = delete;
   Announcer& operator=(const Announcer&) = delete;
 
-  /// Call at start and whenever Network::take_interfaces_changed(). An interface that has become usable, or has a new MAC, announces
-  /// its addresses again. Error: packet_socket_unavailable (names the interface); the other interfaces still work.
+  /// Call at start and whenever Network::take_interfaces_changed(). An interface that has become usable, or has a new MAC,
+  /// announces its addresses again. Error: packet_socket_unavailable (names the interface); the other interfaces still work.
   Result<void> set_interfaces(std::vector<InterfaceState> interfaces, const std::vector<HostAddress>& kernel_addresses,
                               std::uint64_t now_ms);
   /// The addresses that are ours (VIPs and local addresses); new ones are announced, at once and again after a second.

@@ -1,5 +1,5 @@
-// What the kernel tells about the network, as plain values: links, addresses, routes, neighbours, and one event that carries any of
-// them. The netlink client makes them, class Network consumes them; tests make them by hand.
+// What the kernel tells about the network, as plain values: links, addresses, routes, neighbours, and one event that carries any
+// of them. The netlink client makes them, class Network consumes them; tests make them by hand.
 // Thread: any. No state.
 #pragma once
 
@@ -19,7 +19,8 @@ struct Prefix {
   std::uint8_t length = 0;
   bool operator==(const Prefix&) const = default;
 
-  /// Parses "a.b.c.d/len" or "v6/len"; without "/len" it is a host. The address keeps its host bits. `ok` is false for anything else.
+  /// Parses "a.b.c.d/len" or "v6/len"; without "/len" it is a host. The address keeps its host bits. `ok` is false for anything
+  /// else.
   static Prefix parse(std::string_view text, bool& ok);
   /// True when `other` lies inside. The families never mix: ::/0 does not contain IPv4.
   bool contains(const IpAddress& other) const;

@@ -41,8 +41,8 @@ enum class AnnouncementForm : std::uint8_t {
   kReply     ///< gratuitous ARP reply, for stacks that learn only from replies; unsolicited advertisement (RFC 4861 7.2.6)
 };
 
-/// Reads an Ethernet frame. Nothing for frames that are neither ARP nor neighbour solicitation or advertisement, and for malformed
-/// ones: the caller's filter has already let through only ARP and ND, so to it nothing means malformed.
+/// Reads an Ethernet frame. Nothing for frames that are neither ARP nor neighbour solicitation or advertisement, and for
+/// malformed ones: the caller's filter has already let through only ARP and ND, so to it nothing means malformed.
 std::optional<NeighbourQuery> parse_neighbour_query(std::span<const std::uint8_t> frame);
 
 /// The answer "`query.target` is at `own`". `query` is a question.

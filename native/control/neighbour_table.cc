@@ -36,7 +36,7 @@ void NeighbourTable::solicit(const NeighbourKey& key, Record& record, std::uint6
 void NeighbourTable::kernel_update(const NeighbourKey& key, const MacAddress& mac, std::uint16_t state, std::uint64_t now_ms) {
   if (state == NUD_NONE) return kernel_gone(key, now_ms);
   Record& record = records_[key];
-  record.kernel_state = state;
+  const std::uint16_t before = std::exchange(record.kernel_state, state);
   record.seen_in_listing = listing_;
   if (record.configured) return;
   if ((state & kValidStates) != 0 && usable_mac(mac)) {
@@ -50,6 +50,8 @@ void NeighbourTable::kernel_update(const NeighbourKey& key, const MacAddress& ma
     if (state == NUD_STALE && active(record, now_ms)) solicit(key, record, now_ms);
     return;
   }
+  // A neighbour fails after it was asked. From any other state this is how the kernel announces that an entry is deleted.
+  if (state == NUD_FAILED && (before & kValidStates & ~NUD_PROBE) != 0) return lose(key, record, now_ms);
   if (state == NUD_FAILED || (state & kValidStates) != 0) {
     if (!record.failed || record.resolved) changed_.push_back(key);
     record.resolved = false;

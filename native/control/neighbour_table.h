@@ -1,5 +1,6 @@
-// NeighbourTable: what is known about each neighbour and when the kernel must be asked about it again. The kernel resolves (ARP, ND);
-// this table mirrors its answers and decides about retries and keep-alive, because the kernel does not see who uses a neighbour.
+// NeighbourTable: what is known about each neighbour and when the kernel must be asked about it again. The kernel resolves (ARP,
+// ND); this table mirrors its answers and decides about retries and keep-alive, because the kernel does not see who uses a
+// neighbour.
 //
 //   unknown --solicit--> asked --answer--> resolved --silence or FAILED--> failed --retry 1 s .. 5 s--> (asked, still failed)
 //

@@ -64,7 +64,8 @@ Result<std::unique_ptr<Netlink>> Netlink::open() {
   if (bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
     return unavailable("cannot bind an rtnetlink socket", errno);
   }
-  for (const int group : {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, RTNLGRP_NEIGH}) {
+  for (const int group :
+       {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, RTNLGRP_NEIGH}) {
     if (setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) != 0) {
       return unavailable("cannot subscribe to rtnetlink events", errno);
     }
@@ -77,7 +78,7 @@ Netlink::~Netlink() { close(fd_); }
 void Netlink::want_routes() { wanted_ |= kRoutes4 | kRoutes6; }
 
 std::uint32_t Netlink::choose_listing(std::uint64_t now_ms) const {
-  if (running_ != 0 || wanted_ == 0 || now_ms < retry_not_before_ms_) return 0;
+  if (running_ != 0 || now_ms < retry_not_before_ms_) return 0;
   // Both families of routes belong together: under steady change, the second would never have its turn.
   if (routes_half_read_) return kRoutes6;
   for (const std::uint32_t listing : {kLinks, kAddresses}) {
@@ -128,8 +129,8 @@ void Netlink::end_listing(std::uint64_t now_ms, const Sink& sink) {
   const std::uint32_t ended = running_;
   running_ = 0;
   routes_half_read_ = false;
-  // The kernel's table changed while it was listed and entries may be missing (NLM_F_DUMP_INTR). A table that changes all the time
-  // is taken as it is after some tries: its changes cause the next listing anyway.
+  // The kernel's table changed while it was listed and entries may be missing (NLM_F_DUMP_INTR). A table that changes all the
+  // time is taken as it is after some tries: its changes cause the next listing anyway.
   if (interrupted_ && ++interruptions_ <= kInterruptionsInARow) {
     wanted_ |= (ended & (kRoutes4 | kRoutes6)) != 0 ? static_cast<std::uint32_t>(kRoutes4 | kRoutes6) : ended;
     retry_not_before_ms_ = now_ms + 10;
@@ -302,7 +303,8 @@ void Netlink::solicit(std::span<const Solicitation> neighbours) {
     std::size_t used = 0;
     for (const Solicitation& wish : batch) {
       nlmsghdr* message = nullptr;
-      auto* header = put_header<ndmsg>(bytes.data() + used, RTM_NEWNEIGH, NLM_F_REQUEST | NLM_F_CREATE, kSolicitationSequence, message);
+      auto* header =
+          put_header<ndmsg>(bytes.data() + used, RTM_NEWNEIGH, NLM_F_REQUEST | NLM_F_CREATE, kSolicitationSequence, message);
       const bool v4 = wish.address.is_v4();
       header->ndm_family = v4 ? AF_INET : AF_INET6;
       header->ndm_ifindex = static_cast<int>(wish.link);

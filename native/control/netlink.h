@@ -1,7 +1,7 @@
-// Netlink: the rtnetlink client of the control thread. One socket for monitoring and for listings (dumps), so that the order in which
-// the kernel queued them is the order in which they are seen, and a listing cannot undo a newer event.
-// Routes are listed again after every change instead of being followed one by one: the kernel removes IPv4 routes silently when a
-// link goes down, and reports multipath IPv6 routes piecemeal. The pause between listings grows with their size.
+// Netlink: the rtnetlink client of the control thread. One socket for monitoring and for listings (dumps), so that the order in
+// which the kernel queued them is the order in which they are seen, and a listing cannot undo a newer event. Routes are listed
+// again after every change instead of being followed one by one: the kernel removes IPv4 routes silently when a link goes down,
+// and reports multipath IPv6 routes piecemeal. The pause between listings grows with their size.
 // Guarantees: never blocks except open(); after lost events (ENOBUFS) everything is listed anew.
 // Thread: the control thread alone.
 #pragma once

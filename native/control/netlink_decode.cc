@@ -148,7 +148,8 @@ std::optional<KernelAddress> decode_address(const nlmsghdr* message) {
     if (type == IFA_ADDRESS) address = a;
   });
   if (header == nullptr || !valid_length(header->ifa_family, header->ifa_prefixlen)) return std::nullopt;
-  // On a point-to-point link IFA_ADDRESS is the peer and IFA_LOCAL is us; elsewhere they are equal, and IPv6 may send only the former.
+  // On a point-to-point link IFA_ADDRESS is the peer and IFA_LOCAL is us; elsewhere they are equal, and IPv6 may send only the
+  // former.
   if (local == nullptr) local = address;
   if (local == nullptr) return std::nullopt;
   const auto ip = address_of(header->ifa_family, local);

@@ -1,7 +1,9 @@
 // Network: what the packet path must know of the world outside: links, routes, next hops and the neighbours behind them.
 // Inputs are the configuration and the kernel's netlink events; the output is an immutable NetworkTables, made anew only when
-// something in it changed. Guarantees: a next-hop id keeps its meaning until route_generation rises; gateways and servers are always
-// resolved and kept alive, on-link clients while they are asked for; a scan can flood neither the link with ARP nor the tables.
+// something in it changed.
+// Guarantees: a next-hop id keeps its meaning until route_generation rises; gateways and servers are
+// always resolved and kept alive, on-link clients while they are asked for; a scan can flood neither the link with ARP nor the
+// tables.
 // Thread: the control thread alone. Nothing blocks except open(), which waits for the first listing, bounded.
 #pragma once
 

@@ -20,7 +20,8 @@ NextHop NextHopTable::view_of(const Entry& entry) const {
   view.interface = static_cast<std::uint16_t>(entry.key.interface);
   const InterfaceView interface = entry.key.interface < interfaces_.size() ? interfaces_[entry.key.interface] : InterfaceView{};
   view.source = interface.mac;
-  view.mtu = entry.route_mtu == 0 ? interface.mtu : static_cast<std::uint16_t>(std::min<std::uint32_t>(entry.route_mtu, interface.mtu));
+  view.mtu =
+      entry.route_mtu == 0 ? interface.mtu : static_cast<std::uint16_t>(std::min<std::uint32_t>(entry.route_mtu, interface.mtu));
   const Resolution resolution = neighbours_.resolution(entry.key);
   view.destination = resolution.mac;
   view.resolved = entry.live && resolution.resolved;

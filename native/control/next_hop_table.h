@@ -1,5 +1,6 @@
 // NextHopTable: the numbers that sessions keep. A number means "this neighbour, by this route MTU" until it is given to another
-// neighbour, and that is reported so that route_generation can rise. Numbers of vanished next hops stay in the table as failed ones.
+// neighbour, and that is reported so that route_generation can rise. Numbers of vanished next hops stay in the table as failed
+// ones.
 // Guarantees: at most kLimit numbers; when all are taken, the on-link client that was not asked for longest makes room.
 // Thread: the control thread alone. Pure state, no system calls.
 #pragma once
@@ -43,8 +44,8 @@ class NextHopTable {
   void free(NextHopId id);
   /// Frees on-link clients that nobody asked for lately and that are not resolved.
   void free_forgotten(std::uint64_t now_ms, std::uint64_t silent_ms);
-  /// Interfaces' MACs and MTUs, and route MTUs of on-link destinations, as `on_link_route` tells them now: the MTU of the route, or
-  /// nothing if the destination is no longer on-link there, which frees it.
+  /// Interfaces' MACs and MTUs, and route MTUs of on-link destinations, as `on_link_route` tells them now: the MTU of the route,
+  /// or nothing if the destination is no longer on-link there, which frees it.
   template <typename OnLinkRoute>
   void refresh(std::span<const InterfaceView> interfaces, OnLinkRoute on_link_route);
   /// Takes over what is now known of a neighbour; true if a next hop changed.

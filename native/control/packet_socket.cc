@@ -91,7 +91,8 @@ Result<std::unique_ptr<PacketSocket>> PacketSocket::open(std::uint32_t kernel_in
     const int error = arp_fd < 0 ? arp_errno : errno;
     if (arp_fd >= 0) close(arp_fd);
     return Error{"packet_socket_unavailable",
-                 "cannot open a packet socket on " + interface + " to answer ARP and neighbour discovery; it needs CAP_NET_RAW", error};
+                 "cannot open a packet socket on " + interface + " to answer ARP and neighbour discovery; it needs CAP_NET_RAW",
+                 error};
   }
   const int mld_fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   return std::unique_ptr<PacketSocket>(new PacketSocket(kernel_index, arp_fd, nd_fd, mld_fd));
@@ -115,7 +116,8 @@ std::span<const std::uint8_t> PacketSocket::receive(int fd, std::span<std::uint8
       // ENETDOWN is told once when the link goes; the socket stays bound and hears again when the link is back.
       return {};
     }
-    const bool for_us = from.sll_pkttype == PACKET_HOST || from.sll_pkttype == PACKET_BROADCAST || from.sll_pkttype == PACKET_MULTICAST;
+    const bool for_us =
+        from.sll_pkttype == PACKET_HOST || from.sll_pkttype == PACKET_BROADCAST || from.sll_pkttype == PACKET_MULTICAST;
     if (for_us && length > 0) return buffer.first(static_cast<std::size_t>(length));
   }
   return {};

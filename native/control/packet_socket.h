@@ -1,5 +1,6 @@
-// PacketSocket: receives and sends the ARP and ND frames of one interface beside the kernel's stack. The kernel copies frames here
-// that it also handles itself; the filters let only ARP requests and replies, neighbour solicitations and advertisements through.
+// PacketSocket: receives and sends the ARP and ND frames of one interface beside the kernel's stack. The kernel copies frames
+// here that it also handles itself; the filters let only ARP requests and replies, neighbour solicitations and advertisements
+// through.
 // Guarantees: never blocks; hears multicast groups that the kernel has not joined, and tells switches about them (MLD).
 // Thread: the control thread alone.
 #pragma once

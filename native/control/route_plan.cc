@@ -82,7 +82,8 @@ std::vector<PlannedRoute> plan_routes(std::span<const KernelRoute> kernel, std::
     }
     const auto first = plan.begin();
     const auto last = first + static_cast<std::ptrdiff_t>(configured_count);
-    const auto same = std::lower_bound(first, last, prefix, [](const auto& a, const Prefix& b) { return prefix_less(a.prefix, b); });
+    const auto same =
+        std::lower_bound(first, last, prefix, [](const auto& a, const Prefix& b) { return prefix_less(a.prefix, b); });
     if (same != last && same->prefix == prefix) continue;
     if (choice.usable || choice.down) {
       plan.push_back(choice.usable ? *choice.usable : *choice.down);

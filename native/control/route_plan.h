@@ -1,5 +1,5 @@
-// Route plan: which of the kernel's and the configuration's routes the packet path uses. A pure function, so that it can be tested
-// with routes made by hand.
+// Route plan: which of the kernel's and the configuration's routes the packet path uses. A pure function, so that it can be
+// tested with routes made by hand.
 // Thread: any. No state, no system calls.
 #pragma once
 
@@ -37,7 +37,8 @@ struct PlannedRoute {
 /// - a route of the configuration wins over the kernel's to the same prefix;
 /// - then the lowest metric with a path over a usable link of ours; of several paths the first such;
 /// - a link of ours that is down only if nothing else serves the prefix;
-/// - routes over links that are not ours do not count, unless no other route of the plan covers the prefix: then it is unreachable.
+/// - routes over links that are not ours do not count, unless no other route of the plan covers the prefix: then it is
+/// unreachable.
 std::vector<PlannedRoute> plan_routes(std::span<const KernelRoute> kernel, std::span<const StaticRoute> configured,
                                       const OurLinks& links);
 

@@ -80,7 +80,8 @@ TEST(NeighbourMessages, GratuitousArpHasARequestAndAReplyForm) {
   EXPECT_EQ(hex_of(build_announcement(ip("192.0.2.10"), kOwn, AnnouncementForm::kRequest)),
             "ffffffffffff02000000001008060001080006040001020000000010c000020a000000000000c000020a" + std::string(kPadding));
   const NeighbourFrame reply = build_announcement(ip("192.0.2.10"), kOwn, AnnouncementForm::kReply);
-  EXPECT_EQ(hex_of(reply), "ffffffffffff02000000001008060001080006040002020000000010c000020affffffffffffc000020a" + std::string(kPadding));
+  EXPECT_EQ(hex_of(reply),
+            "ffffffffffff02000000001008060001080006040002020000000010c000020affffffffffffc000020a" + std::string(kPadding));
   const auto heard = parse_neighbour_query(reply.span());
   ASSERT_TRUE(heard.has_value());
   EXPECT_TRUE(heard->claims(ip("192.0.2.10")));

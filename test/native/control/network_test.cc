@@ -67,7 +67,9 @@ class NetworkTest : public testing::Test {
   void neighbour(std::string_view address, const MacAddress& mac, std::uint16_t state, std::uint32_t index = kLink0) {
     network->apply(KernelNeighbour{index, ip(address), mac, state}, now);
   }
-  void request(std::string_view address, std::uint32_t interface = 0) { network->request(neighbour_request(address, interface), now); }
+  void request(std::string_view address, std::uint32_t interface = 0) {
+    network->request(neighbour_request(address, interface), now);
+  }
   /// Lets time pass in the steps of the timers.
   void pass(std::uint64_t ms) {
     const std::uint64_t end = now + ms;
@@ -90,7 +92,8 @@ class NetworkTest : public testing::Test {
   NextHop hop(NextHopId id) { return tables()->next_hops.at(id); }
   std::size_t solicited(std::string_view address) {
     const auto wishes = network->take_solicitations();
-    return static_cast<std::size_t>(std::count_if(wishes.begin(), wishes.end(), [&](const Solicitation& s) { return s.address == ip(address); }));
+    return static_cast<std::size_t>(
+        std::count_if(wishes.begin(), wishes.end(), [&](const Solicitation& s) { return s.address == ip(address); }));
   }
 
   std::uint64_t now = 1000;
@@ -479,7 +482,8 @@ TEST_F(NetworkTest, OnLinkPrefixesOfAnInterfaceComeFromAddressesAndRoutes) {
 
 TEST(NetworkFromConfiguration, ConnectedRoutesGatewaysAndStaticNeighboursNeedNoKernel) {
   NetworkConfig config;
-  config.interfaces = {{"north", kMac0, 1500, {prefix("192.0.2.1/24"), prefix("2001:db8::1/64")}}, {"south", kMac1, 9000, {prefix("10.0.0.1/24")}}};
+  config.interfaces = {{"north", kMac0, 1500, {prefix("192.0.2.1/24"), prefix("2001:db8::1/64")}},
+                       {"south", kMac1, 9000, {prefix("10.0.0.1/24")}}};
   config.routes = {{prefix("0.0.0.0/0"), ip("192.0.2.254"), 0}};
   config.neighbours = {{ip("192.0.2.254"), kPeer, 0}, {ip("10.0.0.80"), kOther, 1}, {ip("2001:db8::80"), kOther, 0}};
   const auto tables = Network::from_configuration(config);

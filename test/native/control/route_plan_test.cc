@@ -49,7 +49,8 @@ TEST(RoutePlan, AnUnusableLinkIsTakenOnlyWhenNothingElseServesThePrefix) {
 }
 
 TEST(RoutePlan, OfSeveralPathsTheFirstUsableOneOfOursIsTaken) {
-  const KernelRoute routes[] = {route("0.0.0.0/0", 0, {{99, "203.0.113.1"}, {12, "192.0.2.1"}, {11, "198.51.100.1"}, {10, "192.0.2.9"}})};
+  const KernelRoute routes[] = {
+      route("0.0.0.0/0", 0, {{99, "203.0.113.1"}, {12, "192.0.2.1"}, {11, "198.51.100.1"}, {10, "192.0.2.9"}})};
   const auto plan = plan_routes(routes, {}, kLinks);
   ASSERT_EQ(plan.size(), 1u);
   EXPECT_EQ(plan[0].interface, 1);
@@ -89,7 +90,8 @@ TEST(Prefix, ParsesBothFamiliesAndRefusesAllElse) {
   EXPECT_EQ(prefix("192.0.2.1").length, 128);
   EXPECT_EQ(prefix("2001:db8::/32").length, 32);
   EXPECT_EQ(prefix("192.0.2.0/24").to_string(), "192.0.2.0/24");
-  for (const char* text : {"", "/", "192.0.2.0/33", "192.0.2.0/", "2001:db8::/129", "192.0.2.0/2x", "192.0.2.0/-1", "192.0.2/24"}) {
+  for (const char* text :
+       {"", "/", "192.0.2.0/33", "192.0.2.0/", "2001:db8::/129", "192.0.2.0/2x", "192.0.2.0/-1", "192.0.2/24"}) {
     bool ok = true;
     Prefix::parse(text, ok);
     EXPECT_FALSE(ok) << text;
