@@ -73,6 +73,10 @@ class NetworkKernel : public testing::Test {
     held = network->tables();
     return held->routes.lookup(ip(destination));
   }
+  NextHop gateway(std::string_view destination) {
+    const Route* found = route(destination);
+    return found == nullptr ? NextHop{} : held->next_hops[found->gateway];
+  }
   bool usable() { return network->tables()->interfaces[0].usable; }
 
   Namespaces namespaces;
@@ -129,10 +133,10 @@ TEST_F(NetworkKernel, RoutesFollowTheKernel) {
       [&] { return route("203.0.113.1") != nullptr && route("10.0.0.1") != nullptr && route("2001:db8:f::1") != nullptr; }));
   EXPECT_NE(network->tables()->route_generation, generation);
   EXPECT_TRUE(route("198.51.100.1")->unreachable);
-  EXPECT_TRUE(until([&] { return held->next_hops[route("203.0.113.1")->gateway].resolved; }));
-  EXPECT_TRUE(until([&] { return held->next_hops[route("2001:db8:f::1")->gateway].resolved; }));
-  EXPECT_EQ(held->next_hops[route("203.0.113.1")->gateway].mtu, 1400);
-  EXPECT_EQ(held->next_hops[route("10.0.0.1")->gateway].mtu, 1500);
+  EXPECT_TRUE(until([&] { return gateway("203.0.113.1").resolved; }));
+  EXPECT_TRUE(until([&] { return gateway("2001:db8:f::1").resolved; }));
+  EXPECT_EQ(gateway("203.0.113.1").mtu, 1400);
+  EXPECT_EQ(gateway("10.0.0.1").mtu, 1500);
   ASSERT_TRUE(Namespaces::ip("route del 203.0.113.0/24"));
   EXPECT_TRUE(until([&] { return route("203.0.113.1") == nullptr; }));
 }
