@@ -139,6 +139,10 @@ void Network::configure(std::vector<StaticRoute> routes, std::vector<StaticNeigh
   parts.now = now_ms;
   parts.config.routes = std::move(routes);
   parts.config.neighbours = std::move(neighbours);
+  // The configuration's check names unknown interfaces; here they only must do no harm.
+  const auto unknown = [&](const auto& item) { return item.interface >= parts.config.interfaces.size(); };
+  std::erase_if(parts.config.routes, unknown);
+  std::erase_if(parts.config.neighbours, unknown);
   std::unordered_map<NeighbourKey, MacAddress, NeighbourKeyHash> configured;
   for (const StaticNeighbour& n : parts.config.neighbours) configured[{n.address, n.interface}] = n.mac;
   parts.neighbours.set_configured(configured);

@@ -357,6 +357,12 @@ TEST_F(NetworkTest, AConfiguredRouteWithGatewayIsPinnedAndAConfiguredOnLinkRoute
   EXPECT_NE(on_link_id("203.0.113.7", 1), 0);
 }
 
+TEST_F(NetworkTest, RoutesAndNeighboursOfUnknownInterfacesDoNoHarm) {
+  network->configure({{prefix("10.0.0.0/8"), std::nullopt, 2}}, {{ip("10.0.0.1"), kPeer, 2}}, now);
+  EXPECT_EQ(tables()->routes.lookup(ip("10.0.0.1")), nullptr);
+  EXPECT_TRUE(tables()->neighbours.empty());
+}
+
 TEST_F(NetworkTest, PendingServersAreThoseWithoutAnyAnswer) {
   routes({route("10.0.0.0/8", kLink1, "198.51.100.9")});
   network->set_servers({ip("192.0.2.80"), ip("192.0.2.81"), ip("10.0.0.1"), ip("203.0.113.9")}, now);
