@@ -10,7 +10,8 @@ namespace millrace {
 IpAddress IpAddress::parse(std::string_view text, bool& ok) {
   ok = false;
   char buffer[64];
-  if (text.size() >= sizeof(buffer)) return {};
+  // inet_pton would stop at a zero byte and not see what follows.
+  if (text.size() >= sizeof(buffer) || text.find('\0') != std::string_view::npos) return {};
   std::memcpy(buffer, text.data(), text.size());
   buffer[text.size()] = '\0';
   std::uint8_t bytes[16];
