@@ -5,6 +5,11 @@
 
 namespace millrace {
 
+namespace {
+/// Length of 0.0.0.0/0 as a v4-mapped prefix.
+constexpr std::uint8_t kMappedPrefixLength = 96;
+}  // namespace
+
 IpAddress masked(const IpAddress& address, std::uint8_t length) {
   const be64 high = be64::from_raw(address.high);
   const be64 low = be64::from_raw(address.low);
@@ -26,7 +31,10 @@ void RouteTable::add(const Route& route) {
 }
 
 const Route* RouteTable::lookup(const IpAddress& destination) const {
+  // Levels fall in length, and no IPv6 prefix shorter than this can mean IPv4, though ::/0 covers the mapped addresses as well.
+  const std::uint8_t shortest = destination.is_v4() ? kMappedPrefixLength : std::uint8_t{0};
   for (const Level& level : levels_) {
+    if (level.length < shortest) break;
     const auto found = level.routes.find(masked(destination, level.length));
     if (found != level.routes.end()) return &found->second;
   }

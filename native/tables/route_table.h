@@ -41,7 +41,7 @@ class RouteTable {
  public:
   /// Later routes of the same prefix replace earlier ones.
   void add(const Route& route);
-  /// The longest matching route, or nullptr.
+  /// The longest matching route of the destination's family, or nullptr.
   const Route* lookup(const IpAddress& destination) const;
   std::size_t size() const { return size_; }
 
