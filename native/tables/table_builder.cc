@@ -28,18 +28,25 @@ Result<void> TableBuilder::reserve() {
 }
 
 Result<void> TableBuilder::check_limits(const TablesConfig& config) const {
-  // Slots in use now may all have to stay, so they count beside the new ones.
+  // Slots in use now may all have to stay, so what is new counts beside them.
   std::size_t servers = next_server_ - free_servers_.size();
   std::size_t services = next_service_ - free_services_.size();
+  std::size_t locals = next_local_ - free_locals_.size();
   for (const ServiceConfig& service : config.services) {
-    services++;
-    servers += service.servers.size();
+    const auto known = entries_.find(ServiceKey{service.address, service.port, service.protocol});
+    if (known == entries_.end()) {
+      services++;
+      servers += service.servers.size();
+      continue;
+    }
+    std::unordered_set<ServiceKey, ServiceKeyHash> present;
+    for (const ServerEntry& server : known->second->servers) present.insert({server.address, server.port, service.protocol});
+    for (const ServerConfig& server : service.servers) servers += present.contains({server.address, server.port, service.protocol}) ? 0 : 1;
   }
+  for (const IpAddress& address : config.local_addresses) locals += local_entries_.contains(address.to_string()) ? 0 : 1;
   if (services > kMaxServices) return Error{"limit_exceeded", "more than 131072 services, those still draining included", 0};
   if (servers > kMaxServers) return Error{"limit_exceeded", "more than 262144 servers, those still draining included", 0};
-  if (config.local_addresses.size() + next_local_ - free_locals_.size() > kMaxLocals) {
-    return Error{"limit_exceeded", "more than 65536 local addresses, those still draining included", 0};
-  }
+  if (locals > kMaxLocals) return Error{"limit_exceeded", "more than 65536 local addresses, those still draining included", 0};
   return {};
 }
 
@@ -58,12 +65,7 @@ Result<std::shared_ptr<const ServiceTables>> TableBuilder::apply(const TablesCon
   for (auto& [key, entry] : entries_) {
     if (wanted.contains(key)) continue;
     order_.push_back(key);
-    if (entry->removed) continue;
-    entry->removed = true;
-    for (ServerEntry& server : entry->servers) {
-      if (!server.removed) remove_server(*entry, server);
-    }
-    refresh_table(*entry);
+    if (!entry->removed) remove_service(*entry);
   }
   count_leavers();
   return build();
@@ -74,30 +76,23 @@ void TableBuilder::record(ServiceEntry& service, ServiceChange::Kind kind, Serve
   service.table.reset();
 }
 
-void TableBuilder::add_server(ServiceEntry& service, const ServerConfig& config) {
-  const auto old = std::find_if(service.servers.begin(), service.servers.end(), [&](const ServerEntry& s) {
-    return s.address == config.address && s.port == config.port;
-  });
-  ServerSlot slot;
-  if (old != service.servers.end()) {
-    old->removed = false;
-    old->weight = config.weight;
-    slot = old->slot;
-  } else {
-    slot = take_slot(free_servers_, next_server_);
-    if (slot_taken_) slot_taken_(slot);
-    servers_[slot] = ServerIdentity{config.address, config.port, service.key.protocol, 0, service.slot,
-                                    take_endpoint(EndpointKey{config.address, config.port, service.key.protocol}), 0};
-    service.servers.push_back({slot, config.address, config.port, config.weight, false});
-  }
-  service.list.insert(service.list.begin(), ServerView{slot, config.weight});
-  record(service, ServiceChange::Kind::kAdd, slot, config.weight);
+ServerSlot TableBuilder::new_server(ServiceEntry& service, const ServerConfig& config) {
+  const ServerSlot slot = take_slot(free_servers_, next_server_);
+  if (slot_taken_) slot_taken_(slot);
+  servers_[slot] = ServerIdentity{config.address, config.port, service.key.protocol, 0, service.slot,
+                                  take_endpoint(EndpointKey{config.address, config.port, service.key.protocol}), 0};
+  service.servers.push_back({slot, config.address, config.port, config.weight, false});
+  return slot;
 }
 
-void TableBuilder::remove_server(ServiceEntry& service, ServerEntry& server) {
-  server.removed = true;
-  std::erase_if(service.list, [&](const ServerView& view) { return view.slot == server.slot; });
-  record(service, ServiceChange::Kind::kRemove, server.slot, 0);
+void TableBuilder::remove_service(ServiceEntry& service) {
+  service.removed = true;
+  for (ServerEntry& server : service.servers) {
+    if (!server.removed) record(service, ServiceChange::Kind::kRemove, server.slot, 0);
+    server.removed = true;
+  }
+  service.list.clear();
+  refresh_table(service);
 }
 
 void TableBuilder::apply_service(const ServiceConfig& config) {
@@ -118,29 +113,53 @@ void TableBuilder::apply_service(const ServiceConfig& config) {
     service.scheduler = config.scheduler;
     service.table.reset();
   }
-  std::unordered_map<ServiceKey, const ServerConfig*, ServiceKeyHash> wanted;
-  for (const ServerConfig& server : config.servers) wanted[{server.address, server.port, config.protocol}] = &server;
-  std::unordered_set<ServiceKey, ServiceKeyHash> present;
-  for (ServerEntry& server : service.servers) {
-    if (server.removed) continue;
-    const ServiceKey server_key{server.address, server.port, config.protocol};
-    const auto found = wanted.find(server_key);
-    if (found == wanted.end()) {
-      remove_server(service, server);
-      continue;
-    }
-    present.insert(server_key);
-    if (server.weight == found->second->weight) continue;
-    server.weight = found->second->weight;
-    for (ServerView& view : service.list) {
-      if (view.slot == server.slot) view.weight = server.weight;
-    }
-    record(service, ServiceChange::Kind::kEdit, server.slot, server.weight);
-  }
-  for (const ServerConfig& server : config.servers) {
-    if (!present.contains({server.address, server.port, config.protocol})) add_server(service, server);
-  }
+  apply_servers(service, config.servers);
   refresh_table(service);
+}
+
+void TableBuilder::apply_servers(ServiceEntry& service, const std::vector<ServerConfig>& configs) {
+  const std::uint8_t protocol = service.key.protocol;
+  std::unordered_map<ServiceKey, const ServerConfig*, ServiceKeyHash> wanted;
+  for (const ServerConfig& server : configs) wanted[{server.address, server.port, protocol}] = &server;
+  std::unordered_map<ServerSlot, std::uint32_t> staying;                   // with their weights
+  std::unordered_map<ServiceKey, std::size_t, ServiceKeyHash> draining;  // places in service.servers
+  for (std::size_t i = 0; i < service.servers.size(); i++) {
+    ServerEntry& server = service.servers[i];
+    const auto found = wanted.find({server.address, server.port, protocol});
+    if (server.removed) {
+      draining[{server.address, server.port, protocol}] = i;
+    } else if (found == wanted.end()) {
+      server.removed = true;
+      record(service, ServiceChange::Kind::kRemove, server.slot, 0);
+    } else {
+      const std::uint32_t weight = found->second->weight;
+      if (server.weight != weight) record(service, ServiceChange::Kind::kEdit, server.slot, weight);
+      server.weight = weight;
+      staying[server.slot] = weight;
+      wanted.erase(found);
+    }
+  }
+  std::erase_if(service.list, [&](const ServerView& view) { return !staying.contains(view.slot); });
+  for (ServerView& view : service.list) view.weight = staying[view.slot];
+
+  // What is left of `wanted` is new, or comes back while it drains.
+  std::vector<ServerView> added;
+  for (const ServerConfig& server : configs) {
+    const ServiceKey key{server.address, server.port, protocol};
+    if (wanted.erase(key) == 0) continue;
+    ServerSlot slot;
+    if (const auto old = draining.find(key); old != draining.end()) {
+      ServerEntry& entry = service.servers[old->second];
+      entry.removed = false;
+      entry.weight = server.weight;
+      slot = entry.slot;
+    } else {
+      slot = new_server(service, server);
+    }
+    added.push_back({slot, server.weight});
+    record(service, ServiceChange::Kind::kAdd, slot, server.weight);
+  }
+  service.list.insert(service.list.begin(), added.rbegin(), added.rend());
 }
 
 void TableBuilder::refresh_table(ServiceEntry& service) {
@@ -160,9 +179,8 @@ void TableBuilder::refresh_table(ServiceEntry& service) {
 void TableBuilder::apply_locals(const std::vector<IpAddress>& addresses) {
   local_order_.clear();
   for (const IpAddress& address : addresses) local_order_.push_back(address.to_string());
-  for (auto& [text, entry] : local_entries_) {
-    entry.removed = std::find(local_order_.begin(), local_order_.end(), text) == local_order_.end();
-  }
+  const std::unordered_set<std::string> wanted(local_order_.begin(), local_order_.end());
+  for (auto& [text, entry] : local_entries_) entry.removed = !wanted.contains(text);
   // Every worker has as many addresses of a family as its neighbours, give or take one; who has one keeps it.
   std::array<std::vector<std::uint32_t>, 2> share;
   share.fill(std::vector<std::uint32_t>(workers_, 0));
@@ -200,7 +218,7 @@ void TableBuilder::release_endpoint(const EndpointKey& key) {
 }
 
 void TableBuilder::count_leavers() {
-  leavers_ = 0;
+  leavers_ = leaving_locals_.size();
   for (const auto& [key, entry] : entries_) {
     if (entry->removed) leavers_++;
     for (const ServerEntry& server : entry->servers) leavers_ += server.removed ? 1 : 0;
@@ -211,6 +229,9 @@ void TableBuilder::count_leavers() {
 std::shared_ptr<const ServiceTables> TableBuilder::reclaim(const std::function<std::uint64_t(ServerSlot)>& sessions_on_server,
                                                            const std::function<std::uint64_t(LocalSlot)>& sessions_on_local) {
   bool addresses_changed = false;
+  // Tables that name them have been left by now.
+  free_locals_.insert(free_locals_.end(), leaving_locals_.begin(), leaving_locals_.end());
+  leaving_locals_.clear();
   for (auto entry = entries_.begin(); entry != entries_.end();) {
     ServiceEntry& service = *entry->second;
     std::erase_if(service.servers, [&](const ServerEntry& server) {
@@ -230,7 +251,7 @@ std::shared_ptr<const ServiceTables> TableBuilder::reclaim(const std::function<s
   }
   for (auto entry = local_entries_.begin(); entry != local_entries_.end();) {
     if (entry->second.removed && sessions_on_local(entry->second.slot) == 0) {
-      free_locals_.push_back(entry->second.slot);
+      leaving_locals_.push_back(entry->second.slot);
       entry = local_entries_.erase(entry);
       addresses_changed = true;
     } else {
@@ -245,14 +266,19 @@ std::shared_ptr<const ServiceTables> TableBuilder::build() {
   auto tables = std::make_shared<ServiceTables>();
   tables->locals_of_worker.resize(workers_);
   tables->generation = ++generation_;
+  // Leavers first: an address that is a VIP now and was a local address before, or the other way round, is what it is now.
+  for (const bool removed : {true, false}) {
+    for (const auto& [key, entry] : entries_) {
+      if (entry->removed == removed) tables->owned[key.address] = OwnedAddress{OwnedAddress::Kind::kVip, 0};
+    }
+    for (const auto& [text, entry] : local_entries_) {
+      if (entry.removed == removed) tables->owned[locals_[entry.slot].address] = OwnedAddress{OwnedAddress::Kind::kLocal, entry.slot};
+    }
+  }
   for (const auto& [key, entry] : entries_) {
-    tables->owned[key.address] = OwnedAddress{OwnedAddress::Kind::kVip, 0};
     if (entry->removed) continue;
     tables->services[key] = entry->table.get();
     tables->owners.push_back(entry->table);
-  }
-  for (const auto& [text, entry] : local_entries_) {
-    tables->owned[locals_[entry.slot].address] = OwnedAddress{OwnedAddress::Kind::kLocal, entry.slot};
   }
   for (const std::string& text : local_order_) {
     const LocalSlot slot = local_entries_[text].slot;

@@ -45,8 +45,8 @@ class TableBuilder {
   Result<std::shared_ptr<const ServiceTables>> apply(const TablesConfig& config);
 
   /// Frees slots of what has left the configuration and is used by no session any more. Call only when every worker has left the
-  /// tables before the last apply(). The functions return the number of sessions on a slot, over all workers.
-  /// Returns new tables if an address is no longer ours, nullptr if the tables stay as they are.
+  /// tables before those that the last apply() or reclaim() returned. The functions return the number of sessions on a slot, over
+  /// all workers. Returns new tables if an address is no longer ours, nullptr if the tables stay as they are.
   std::shared_ptr<const ServiceTables> reclaim(const std::function<std::uint64_t(ServerSlot)>& sessions_on_server,
                                                const std::function<std::uint64_t(LocalSlot)>& sessions_on_local);
   /// Called with each server slot that is given to a new server. No worker looks at it at that moment, so the control thread may clear
@@ -102,9 +102,10 @@ class TableBuilder {
   Result<void> check_limits(const TablesConfig& config) const;
   void apply_service(const ServiceConfig& config);
   void apply_locals(const std::vector<IpAddress>& addresses);
-  void add_server(ServiceEntry& service, const ServerConfig& config);
+  void apply_servers(ServiceEntry& service, const std::vector<ServerConfig>& configs);
+  ServerSlot new_server(ServiceEntry& service, const ServerConfig& config);
   void record(ServiceEntry& service, ServiceChange::Kind kind, ServerSlot slot, std::uint32_t weight);
-  void remove_server(ServiceEntry& service, ServerEntry& server);
+  void remove_service(ServiceEntry& service);
   void refresh_table(ServiceEntry& service);
   void count_leavers();
   std::uint32_t take_endpoint(const EndpointKey& key);
@@ -119,6 +120,8 @@ class TableBuilder {
   std::vector<ServiceSlot> free_services_;
   std::vector<ServerSlot> free_servers_;
   std::vector<LocalSlot> free_locals_;
+  /// Not ours any more since the last reclaim(); tables before that one still name them.
+  std::vector<LocalSlot> leaving_locals_;
   std::vector<std::uint32_t> free_endpoints_;
   std::unordered_map<ServiceKey, std::unique_ptr<ServiceEntry>, ServiceKeyHash> entries_;
   /// Order of the configuration, for listings.
