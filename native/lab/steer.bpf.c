@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Dual BSD/GPL
-// Plays a multi-queue network card on a veth pair. It runs as a clsact egress program at the far end of the balancer's interface and
-// decides on which of the balancer's receive queues each packet arrives: by rule for the destinations that the table names (what
-// flow director rules do for local addresses), by a hash of the flow for all else (what receive side scaling does).
+// Plays a multi-queue network card on a veth pair. It runs as a clsact egress program at the far end of the balancer's interface
+// and decides on which of the balancer's receive queues each packet arrives: by rule for the destinations that the table names
+// (what flow director rules do for local addresses), by a hash of the flow for all else (what receive side scaling does).
 // Guarantees: never changes or drops a packet; packets of one flow always reach one queue; what is not IP goes to queue 0.
 // Thread: kernel, on the sender's CPU.
 //

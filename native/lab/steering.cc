@@ -34,8 +34,10 @@ Result<void> check_rules(std::uint32_t queues, std::span<const SteeringRule> rul
   }
   for (const SteeringRule& rule : rules) {
     if (rule.queue >= queues) {
-      return Error{"config_invalid", "steering rule for " + rule.destination.to_string() + " names queue " + std::to_string(rule.queue) +
-                                         ", but there are " + std::to_string(queues), 0};
+      return Error{"config_invalid",
+                   "steering rule for " + rule.destination.to_string() + " names queue " + std::to_string(rule.queue) +
+                       ", but there are " + std::to_string(queues),
+                   0};
     }
   }
   return {};
@@ -71,9 +73,11 @@ Result<void> attach_steering(const std::string& interface, std::uint32_t queues,
 
   std::unique_ptr<millrace_steer, SkeletonCloser> skeleton(millrace_steer__open());
   if (!skeleton) return failure("cannot read the steering program", errno);
-  if (Result<void> checked = check_rules(queues, rules, bpf_map__max_entries(skeleton->maps.steering_rules)); !checked) return checked;
+  if (Result<void> checked = check_rules(queues, rules, bpf_map__max_entries(skeleton->maps.steering_rules)); !checked)
+    return checked;
   skeleton->rodata->queue_count = queues;
-  if (const int error = millrace_steer__load(skeleton.get()); error != 0) return failure("cannot load the steering program", -error);
+  if (const int error = millrace_steer__load(skeleton.get()); error != 0)
+    return failure("cannot load the steering program", -error);
 
   const int map = bpf_map__fd(skeleton->maps.steering_rules);
   for (const SteeringRule& rule : rules) {
