@@ -48,35 +48,36 @@ void set_busy_poll(int fd, std::uint32_t budget) {
 
 static_assert(Port<AfXdpPort>);
 
-std::uint32_t WorkerUmem::receive_budget(std::uint32_t ring_size) const {
-  const std::uint32_t share = memory_.frames_per_worker() / 2 / std::max(sockets_, 1u);
+std::uint32_t receive_budget(std::uint32_t frames_per_worker, std::uint32_t sockets, std::uint32_t ring_size) {
+  const std::uint32_t share = frames_per_worker / 2 / std::max(sockets, 1u);
   return std::min(ring_size, std::max(share, 1u));
 }
 
-AfXdpPort::AfXdpPort(WorkerUmem& umem, FramePool& pool, const Options& options)
+AfXdpPort::AfXdpPort(FramePool& pool, const Options& options)
     : pool_(pool),
-      base_(umem.memory().base()),
-      receive_budget_(umem.receive_budget(options.ring_size)),
+      base_(pool.memory().base()),
+      receive_budget_(receive_budget(pool.memory().frames_per_worker(), options.worker_sockets, options.ring_size)),
       options_(options),
-      with_kernel_(umem.memory().size() / umem.memory().frame_size(), std::uint8_t{0}) {}
+      zero_copy_(options.zero_copy != ZeroCopy::kOff),
+      with_kernel_(pool.memory().size() / pool.memory().frame_size(), std::uint8_t{0}) {}
 
-Result<std::unique_ptr<AfXdpPort>> AfXdpPort::open(WorkerUmem& umem, FramePool& pool, const Options& options) {
-  std::unique_ptr<AfXdpPort> port(new AfXdpPort(umem, pool, options));
-  port->zero_copy_ = options.zero_copy != ZeroCopy::kOff;
+Result<std::unique_ptr<AfXdpPort>> AfXdpPort::open(FramePool& pool, const Options& options) {
+  std::unique_ptr<AfXdpPort> port(new AfXdpPort(pool, options));
   for (const std::uint32_t queue_id : options.queues) {
-    if (Result<void> opened = port->open_queue(umem, queue_id); !opened) return opened.error();
+    if (Result<void> opened = port->open_queue(queue_id); !opened) return opened.error();
   }
   return port;
 }
 
-Result<void> AfXdpPort::open_queue(WorkerUmem& umem, std::uint32_t queue_id) {
+Result<void> AfXdpPort::open_queue(std::uint32_t queue_id) {
   auto queue = std::make_unique<Queue>();
   queue->id = queue_id;
-  int error = bind_queue(umem, *queue, zero_copy_);
-  if (zero_copy_ && error != 0 && error != EBUSY && error != EPERM && error != ENOBUFS && options_.zero_copy == ZeroCopy::kAuto &&
-      queues_.empty()) {
+  int error = bind_queue(*queue);
+  // The first socket decides for all that share its registration. Other errors than these have nothing to do with zero copy.
+  const bool not_offered = error == EOPNOTSUPP || error == EINVAL || error == ENOTSUP;
+  if (not_offered && zero_copy_ && options_.zero_copy == ZeroCopy::kAuto && queues_.empty()) {
     zero_copy_ = false;
-    error = bind_queue(umem, *queue, false);
+    error = bind_queue(*queue);
   }
   if (error != 0) return af_xdp_error(options_.interface, queue_id, zero_copy_, error, read_capabilities());
   queue->fd = xsk_socket__fd(queue->socket.get());
@@ -87,46 +88,51 @@ Result<void> AfXdpPort::open_queue(WorkerUmem& umem, std::uint32_t queue_id) {
   return {};
 }
 
-/// 0 or the errno.
-int AfXdpPort::bind_queue(WorkerUmem& umem, Queue& queue, bool zero_copy) {
-  std::unique_ptr<xsk_umem, UmemDeleter>& shared = zero_copy ? umem.zero_copy_ : umem.copying_;
-  xsk_umem_config umem_config{};
-  umem_config.fill_size = options_.ring_size;
-  umem_config.comp_size = options_.ring_size;
-  umem_config.frame_size = umem.memory().frame_size();
-  xsk_socket_config config{};
-  config.rx_size = options_.ring_size;
-  config.tx_size = options_.ring_size;
-  config.libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD;
-  // Sockets that share a registration take these flags over from its first one.
-  config.bind_flags = static_cast<std::uint16_t>(XDP_USE_NEED_WAKEUP | (zero_copy ? XDP_ZEROCOPY : XDP_COPY));
-
+/// 0 or the errno. Patient with a queue that its previous owner is just leaving.
+int AfXdpPort::bind_queue(Queue& queue) {
   for (int waited = 0;; waited += kBindRetryStepMilliseconds) {
-    const bool first = shared == nullptr;
-    if (first) {
-      xsk_umem* made = nullptr;
-      const int error =
-          xsk_umem__create(&made, umem.memory().base(), umem.memory().size(), &queue.fill, &queue.completion, &umem_config);
-      if (error != 0) return -error;
-      shared.reset(made);
-    }
-    xsk_socket* made = nullptr;
-    const int error = xsk_socket__create_shared(&made, options_.interface.c_str(), queue.id, shared.get(), &queue.rx, &queue.tx,
-                                                &queue.fill, &queue.completion, &config);
-    if (error == 0) {
-      queue.socket.reset(made);
-      return 0;
-    }
-    // The registration's own socket is half set up now; a new one is the simplest clean state.
-    if (first) shared.reset();
-    if (error != -EBUSY || waited >= kBindRetryMilliseconds) return -error;
+    const int error = try_bind(queue);
+    if (error != EBUSY || waited >= kBindRetryMilliseconds) return error;
     pause_milliseconds(kBindRetryStepMilliseconds);
   }
 }
 
+/// 0 or the errno.
+int AfXdpPort::try_bind(Queue& queue) {
+  const bool first = umem_ == nullptr;
+  if (first) {
+    xsk_umem_config config{};
+    config.fill_size = options_.ring_size;
+    config.comp_size = options_.ring_size;
+    config.frame_size = pool_.memory().frame_size();
+    xsk_umem* made = nullptr;
+    const int error = xsk_umem__create(&made, base_, pool_.memory().size(), &queue.fill, &queue.completion, &config);
+    if (error != 0) return -error;
+    umem_.reset(made);
+  }
+  xsk_socket_config config{};
+  config.rx_size = options_.ring_size;
+  config.tx_size = options_.ring_size;
+  config.libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD;
+  // Sockets that share the registration take these flags over from the first one.
+  config.bind_flags = static_cast<std::uint16_t>(XDP_USE_NEED_WAKEUP | (zero_copy_ ? XDP_ZEROCOPY : XDP_COPY));
+  xsk_socket* made = nullptr;
+  const int error = xsk_socket__create_shared(&made, options_.interface.c_str(), queue.id, umem_.get(), &queue.rx, &queue.tx,
+                                              &queue.fill, &queue.completion, &config);
+  if (error == 0) {
+    queue.socket.reset(made);
+    return 0;
+  }
+  // The registration's own socket is half set up now; a new one is the simplest clean state.
+  if (first) umem_.reset();
+  return -error;
+}
+
 AfXdpPort::~AfXdpPort() {
-  // Closing the sockets makes the kernel let go of every frame; only then may they be used again.
+  // The registration keeps its first socket open, so both must go before the kernel lets go of every frame.
   queues_.clear();
+  umem_.reset();
+  if (zero_copy_) return;
   for (std::uint32_t frame = 0; frame < with_kernel_.size(); frame++) {
     if (with_kernel_[frame] != 0) pool_.release(pool_.memory().frame_start(frame));
   }

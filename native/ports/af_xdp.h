@@ -1,7 +1,7 @@
 // AfXdpPort: one worker's share of one interface over AF_XDP sockets: every receive queue q with q % workers == w, and the
-// transmit ring of the first of them. WorkerUmem: that worker's registration of the packet memory with the kernel.
+// transmit ring of the first of them.
 //
-//   packet memory (all workers) <--- registered whole by every WorkerUmem, so that a frame received by worker A can be sent by B
+//   packet memory (all workers) <--- registered whole by every port, so that a frame received by worker A can be sent by worker B
 //        |
 //        |  acquire        +------------- one socket ---------------+
 //   FramePool ------------>| fill ring --> kernel --> receive ring  |--> Batch
@@ -14,9 +14,14 @@
 // rings, for hand-over rings and for packets held for a neighbour. Should those use it up, the fill rings run low and the kernel
 // drops arrivals (counted as fill_ring_empty), until transmissions complete: these need no free frame, so there is no deadlock.
 //
-// Guarantees: a frame is in exactly one place; frames that the kernel still held when a port is destroyed go back to their pools.
+// One registration (UMEM) per port, shared by its sockets; not one per worker: libxdp keeps the first socket of a
+// registration open, on its queue, until the last one that shares it is closed, so ports of several interfaces could not come and
+// go by themselves, nor could one of them copy and another not. Memory is not used twice by this, only counted twice as locked.
+//
+// Guarantees: a frame is in exactly one place; frames that the kernel still held when a port is destroyed go back to their pools,
+// except with zero copy, where the device may write for moments after the close: those are written off.
 // Threads: open() and the destructor run on a set-up thread while the worker is not running; all else belongs to the worker,
-// except statistics(), descriptors() and sockets(), which any thread may call. Destroy the ports of a WorkerUmem before it.
+// except statistics(), descriptors() and sockets(), which any thread may call.
 #pragma once
 
 #include <xdp/xsk.h>
@@ -41,26 +46,8 @@ struct SocketDeleter {
   void operator()(xsk_socket* socket) const { xsk_socket__delete(socket); }
 };
 
-/// One worker's registrations of the whole packet memory: one for its sockets that copy, one for those that do not, because
-/// sockets that share a registration also share this property. Made by the first socket of each sort, shared by the others.
-class WorkerUmem {
- public:
-  /// `sockets` is how many sockets this worker will open in all; it sets each one's share of the frames.
-  WorkerUmem(const PacketMemory& memory, std::uint32_t sockets) : memory_(memory), sockets_(sockets) {}
-  WorkerUmem(const WorkerUmem&) = delete;
-  WorkerUmem& operator=(const WorkerUmem&) = delete;
-
-  const PacketMemory& memory() const { return memory_; }
-  /// Frames that one socket may keep on its receive side.
-  std::uint32_t receive_budget(std::uint32_t ring_size) const;
-
- private:
-  friend class AfXdpPort;
-  const PacketMemory& memory_;
-  const std::uint32_t sockets_;
-  std::unique_ptr<xsk_umem, UmemDeleter> copying_;
-  std::unique_ptr<xsk_umem, UmemDeleter> zero_copy_;
-};
+/// Frames that one of a worker's `sockets` sockets may keep on its receive side.
+std::uint32_t receive_budget(std::uint32_t frames_per_worker, std::uint32_t sockets, std::uint32_t ring_size);
 
 /// What the kernel says of this port's sockets, summed (XDP_STATISTICS, Documentation/networking/af_xdp.rst). Packets; do not add
 /// them up: in copy mode a packet that found the fill ring empty also counts as dropped.
@@ -80,6 +67,8 @@ class AfXdpPort {
     std::uint16_t interface_index = 0;
     /// Receive queues of this worker, at least one; packets are sent on the first.
     std::vector<std::uint32_t> queues;
+    /// Sockets that this worker opens in all, on every interface; sets each one's share of its frames.
+    std::uint32_t worker_sockets = 1;
     /// Descriptors per ring, a power of two.
     std::uint32_t ring_size = 2048;
     /// kOff where the XDP program runs in skb mode.
@@ -90,7 +79,7 @@ class AfXdpPort {
 
   /// Opens and binds the sockets and fills their fill rings. A queue that its previous owner has just left answers EBUSY for up
   /// to a second; that is tried again for three. Errors: those of af_xdp_error().
-  static Result<std::unique_ptr<AfXdpPort>> open(WorkerUmem& umem, FramePool& pool, const Options& options);
+  static Result<std::unique_ptr<AfXdpPort>> open(FramePool& pool, const Options& options);
   ~AfXdpPort();
   AfXdpPort(const AfXdpPort&) = delete;
   AfXdpPort& operator=(const AfXdpPort&) = delete;
@@ -131,9 +120,10 @@ class AfXdpPort {
     std::uint32_t sending = 0;
   };
 
-  AfXdpPort(WorkerUmem& umem, FramePool& pool, const Options& options);
-  Result<void> open_queue(WorkerUmem& umem, std::uint32_t queue_id);
-  int bind_queue(WorkerUmem& umem, Queue& queue, bool zero_copy);
+  AfXdpPort(FramePool& pool, const Options& options);
+  Result<void> open_queue(std::uint32_t queue_id);
+  int bind_queue(Queue& queue);
+  int try_bind(Queue& queue);
   std::uint32_t receive_from(Queue& queue, Batch& batch);
   void refill(Queue& queue);
   void reclaim(Queue& queue);
@@ -146,6 +136,7 @@ class AfXdpPort {
   const Options options_;
   bool zero_copy_ = false;
   std::size_t next_queue_ = 0;
+  std::unique_ptr<xsk_umem, UmemDeleter> umem_;
   // Queues do not move: libxdp keeps pointers to the rings in them.
   std::vector<std::unique_ptr<Queue>> queues_;
   std::vector<int> descriptors_;

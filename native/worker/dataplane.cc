@@ -21,7 +21,6 @@ struct Dataplane::Parts {
   std::vector<std::unique_ptr<WorkerMemory>> memories;
   std::vector<std::unique_ptr<FramePool>> pools;
   std::vector<std::unique_ptr<XdpAttachment>> attachments;
-  std::vector<std::unique_ptr<WorkerUmem>> umems;
   /// [worker][interface]
   std::vector<std::vector<std::unique_ptr<AfXdpPort>>> ports;
   std::vector<std::unique_ptr<Worker<AfXdpPort>>> loops;
@@ -81,16 +80,16 @@ Result<void> Dataplane::Parts::open_ports() {
   for (std::uint32_t worker = 0; worker < options.workers; worker++) {
     std::uint32_t sockets = 0;
     for (const auto& attachment : attachments) sockets += queues_of_worker(attachment->queues(), worker, options.workers);
-    umems.push_back(std::make_unique<WorkerUmem>(*packets, sockets));
     for (std::size_t i = 0; i < attachments.size(); i++) {
       AfXdpPort::Options wanted;
       wanted.interface = options.interfaces[i].name;
       wanted.interface_index = static_cast<std::uint16_t>(i);
       for (std::uint32_t q = worker; q < attachments[i]->queues(); q += options.workers) wanted.queues.push_back(q);
+      wanted.worker_sockets = sockets;
       wanted.ring_size = options.ring_size;
       wanted.zero_copy = attachments[i]->mode() == XdpMode::kSkb ? ZeroCopy::kOff : options.zero_copy;
       wanted.busy_poll_budget = options.busy_poll_budget;
-      auto port = AfXdpPort::open(*umems[worker], *pools[worker], wanted);
+      auto port = AfXdpPort::open(*pools[worker], wanted);
       if (!port) return port.error();
       for (const AfXdpPort::Socket& socket : port.value()->sockets()) {
         if (auto r = attachments[i]->set_socket(socket.queue, socket.fd); !r) return r;
@@ -173,7 +172,6 @@ void Dataplane::stop() {
   parts_->threads.clear();
   parts_->loops.clear();
   parts_->ports.clear();
-  parts_->umems.clear();
 }
 
 std::uint32_t Dataplane::workers() const { return parts_->options.workers; }

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <atomic>
+#include <filesystem>
 #include <set>
 #include <thread>
 
@@ -53,6 +54,11 @@ class AfXdp : public VethLab {
       }
     }
     return last + 1 - first;
+  }
+
+  static std::size_t open_descriptors() {
+    const std::filesystem::directory_iterator all("/proc/self/fd");
+    return static_cast<std::size_t>(std::distance(begin(all), end(all)));
   }
 
   static void release_all(TestWorker& worker, Batch& batch) {
@@ -336,13 +342,13 @@ TEST_F(AfXdp, TwoWorkerThreadsThatSendEachOthersPacketsLoseNoneAndNoFrame) {
   }
 }
 
-TEST_F(AfXdp, OneWorkerServesSeveralQueuesOverOneRegistration) {
+TEST_F(AfXdp, OneWorkerServesSeveralQueuesOfAnInterface) {
   make_veth(2);
   Result<std::unique_ptr<XdpAttachment>> attached = attach(1);
   ASSERT_TRUE(attached.ok()) << attached.error().message;
   const std::unique_ptr<PacketMemory> memory = make_memory(1);
   FrameReturnRings rings(*memory);
-  TestWorker worker(*memory, rings, 0, 2);
+  TestWorker worker(*memory, rings, 0);
   open_port(worker, *attached.value(), {0, 1});
   own(*attached.value(), {kVip});
   ASSERT_EQ(2u, worker.port->descriptors().size());
@@ -448,8 +454,8 @@ TEST_F(AfXdp, TheSameQueueCanBeTakenAgainAtOnceAfterItsPortClosed) {
   const std::unique_ptr<PacketMemory> memory = make_memory(1);
   FrameReturnRings rings(*memory);
   PacketSocket wire("far");
+  TestWorker worker(*memory, rings, 0);
   for (std::uint64_t round = 1; round <= 3; round++) {
-    TestWorker worker(*memory, rings, 0);
     open_port(worker, *attached.value(), {0});
     if (HasFatalFailure()) return;
     wire.send(udp4(kVip, round));
@@ -460,6 +466,29 @@ TEST_F(AfXdp, TheSameQueueCanBeTakenAgainAtOnceAfterItsPortClosed) {
     worker.port.reset();
     EXPECT_EQ(2048u, worker.pool.available());
   }
+}
+
+TEST_F(AfXdp, AQueueThatStaysTakenIsRefusedAfterSomePatienceAndFreeOnceItsOwnerCloses) {
+  make_veth(1);
+  const std::unique_ptr<PacketMemory> memory = make_memory(2);
+  FrameReturnRings rings(*memory);
+  TestWorker owner(*memory, rings, 0);
+  TestWorker rival(*memory, rings, 1);
+  AfXdpPort::Options options;
+  options.interface = "near";
+  options.queues = {0};
+  Result<std::unique_ptr<AfXdpPort>> held = AfXdpPort::open(owner.pool, options);
+  ASSERT_TRUE(held.ok()) << held.error().message;
+  const std::size_t open_before = open_descriptors();
+  const Result<std::unique_ptr<AfXdpPort>> refused = AfXdpPort::open(rival.pool, options);
+  EXPECT_EQ(open_before, open_descriptors()) << "attempts leave nothing behind";
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ("interface_busy", refused.error().code);
+  EXPECT_EQ(EBUSY, refused.error().system_errno);
+  EXPECT_EQ(2048u, rival.pool.available());
+  held = Error{"closed", "", 0};
+  const Result<std::unique_ptr<AfXdpPort>> taken = AfXdpPort::open(rival.pool, options);
+  EXPECT_TRUE(taken.ok()) << taken.error().message;
 }
 
 TEST_F(AfXdp, PacketsPassThroughInSkbModeToo) {
@@ -495,12 +524,12 @@ TEST_F(AfXdp, RequiredZeroCopyIsRefusedOnAVethAndAutoFallsBackToCopying) {
   options.interface = "near";
   options.queues = {0};
   options.zero_copy = ZeroCopy::kRequired;
-  const Result<std::unique_ptr<AfXdpPort>> refused = AfXdpPort::open(worker.umem, worker.pool, options);
+  const Result<std::unique_ptr<AfXdpPort>> refused = AfXdpPort::open(worker.pool, options);
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ("zero_copy_unavailable", refused.error().code);
   EXPECT_EQ(2048u, worker.pool.available());
   options.zero_copy = ZeroCopy::kAuto;
-  const Result<std::unique_ptr<AfXdpPort>> port = AfXdpPort::open(worker.umem, worker.pool, options);
+  const Result<std::unique_ptr<AfXdpPort>> port = AfXdpPort::open(worker.pool, options);
   ASSERT_TRUE(port.ok()) << port.error().message;
   EXPECT_FALSE(port.value()->zero_copy());
 }
@@ -513,7 +542,7 @@ TEST_F(AfXdp, AQueueThatDoesNotExistIsRefusedWithItsNumber) {
   AfXdpPort::Options options;
   options.interface = "near";
   options.queues = {7};
-  const Result<std::unique_ptr<AfXdpPort>> refused = AfXdpPort::open(worker.umem, worker.pool, options);
+  const Result<std::unique_ptr<AfXdpPort>> refused = AfXdpPort::open(worker.pool, options);
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ("interface_queues_too_few", refused.error().code);
   EXPECT_NE(std::string::npos, refused.error().message.find("queue 7")) << refused.error().message;
@@ -527,7 +556,7 @@ TEST_F(AfXdp, AnIdlePortMakesNoSystemCalls) {
   AfXdpPort::Options options;
   options.interface = "near";
   options.queues = {0};
-  Result<std::unique_ptr<AfXdpPort>> port = AfXdpPort::open(worker.umem, worker.pool, options);
+  Result<std::unique_ptr<AfXdpPort>> port = AfXdpPort::open(worker.pool, options);
   ASSERT_TRUE(port.ok()) << port.error().message;
   EXPECT_EQ(0u, port.value()->flush());
   Packet packet;

@@ -86,12 +86,10 @@ class PacketSocket {
   int fd_ = -1;
 };
 
-/// One worker as far as ports are concerned: frames, registration, port.
+/// One worker as far as ports are concerned: frames and a port.
 struct TestWorker {
-  TestWorker(const PacketMemory& memory, FrameReturnRings& rings, std::uint32_t id, std::uint32_t sockets = 1)
-      : pool(memory, rings, id), umem(memory, sockets) {}
+  TestWorker(const PacketMemory& memory, FrameReturnRings& rings, std::uint32_t id) : pool(memory, rings, id) {}
   FramePool pool;
-  WorkerUmem umem;
   std::unique_ptr<AfXdpPort> port;
 };
 
@@ -173,8 +171,9 @@ class VethLab : public ::testing::Test {
     options.interface = "near";
     options.interface_index = 3;
     options.queues = std::move(queues);
+    options.worker_sockets = static_cast<std::uint32_t>(options.queues.size());
     options.ring_size = ring_size;
-    Result<std::unique_ptr<AfXdpPort>> port = AfXdpPort::open(worker.umem, worker.pool, options);
+    Result<std::unique_ptr<AfXdpPort>> port = AfXdpPort::open(worker.pool, options);
     ASSERT_TRUE(port.ok()) << port.error().message;
     worker.port = std::move(port).value();
     for (const AfXdpPort::Socket& socket : worker.port->sockets()) {
