@@ -26,11 +26,13 @@ bool NeighbourTable::active(const Record& record, std::uint64_t now_ms) const {
 }
 
 void NeighbourTable::solicit(const NeighbourKey& key, Record& record, std::uint64_t now_ms) {
+  // A permanent entry is an operator's word: there is nothing to ask, and asking would end its permanence.
+  if ((record.kernel_state & (NUD_PERMANENT | NUD_NOARP)) != 0) return;
   if (record.configured || !usable(key.interface)) return;
   if (record.last_solicit_ms != 0 && now_ms < record.last_solicit_ms + kSolicitSpacingMs) return;
   record.last_solicit_ms = std::max<std::uint64_t>(now_ms, 1);
   record.asked = true;
-  solicitations_.push_back(key);
+  solicitations_.push_back({key, record.kernel_state != 0});
 }
 
 void NeighbourTable::kernel_update(const NeighbourKey& key, const MacAddress& mac, std::uint16_t state, std::uint64_t now_ms) {
@@ -178,7 +180,7 @@ void NeighbourTable::care_for(const NeighbourKey& key, Record& record, std::uint
     if (record.asked && now_ms >= record.last_solicit_ms + kSilenceMs) solicit(key, record, now_ms);
   } else if (!record.resolved) {
     if (!record.asked || now_ms >= record.last_solicit_ms + kSilenceMs) solicit(key, record, now_ms);
-  } else if (record.kernel_state != NUD_PERMANENT) {
+  } else {
     const bool due = now_ms >= record.last_solicit_ms + kKeepAliveMs + jitter_ms(key);
     const bool stale = record.kernel_state == NUD_STALE && now_ms >= record.last_solicit_ms + 2 * kScanMs;
     if (due || stale || record.kernel_state == 0) solicit(key, record, now_ms);
@@ -210,6 +212,6 @@ void NeighbourTable::tick(std::uint64_t now_ms) {
 }
 
 std::vector<NeighbourKey> NeighbourTable::take_changed() { return std::exchange(changed_, {}); }
-std::vector<NeighbourKey> NeighbourTable::take_solicitations() { return std::exchange(solicitations_, {}); }
+std::vector<NeighbourTable::Wish> NeighbourTable::take_solicitations() { return std::exchange(solicitations_, {}); }
 
 }  // namespace millrace

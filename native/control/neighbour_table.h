@@ -70,7 +70,12 @@ class NeighbourTable {
 
   /// Neighbours whose resolution may have changed, each once per change.
   std::vector<NeighbourKey> take_changed();
-  std::vector<NeighbourKey> take_solicitations();
+  struct Wish {
+    NeighbourKey key;
+    /// Solicitation::known.
+    bool known;
+  };
+  std::vector<Wish> take_solicitations();
 
  private:
   struct Record {
@@ -104,7 +109,7 @@ class NeighbourTable {
   std::uint32_t listing_ = 0;
   std::uint64_t next_scan_ms_ = 0;
   std::vector<NeighbourKey> changed_;
-  std::vector<NeighbourKey> solicitations_;
+  std::vector<Wish> solicitations_;
 };
 
 }  // namespace millrace

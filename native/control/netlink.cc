@@ -31,8 +31,10 @@ constexpr int kReceivesPerProcess = 32;
 /// A listing without an answer for so long is asked for again.
 constexpr std::uint64_t kListingTimeoutMs = 5000;
 constexpr std::uint64_t kRouteListingPauseMs = 20;
+constexpr std::uint64_t kNeighbourListingPauseMs = 1000;
 constexpr std::size_t kRoutesPerPauseMs = 1000;
 constexpr std::uint32_t kInterruptionsInARow = 3;
+constexpr std::uint64_t kRetryMs = 10;
 constexpr std::size_t kSolicitationsPerSend = 64;
 
 Error unavailable(const char* what, int error) { return Error{"netlink_unavailable", what, error}; }
@@ -44,6 +46,11 @@ Header* put_header(void* buffer, std::uint16_t type, std::uint16_t flags, std::u
   message->nlmsg_flags = flags;
   message->nlmsg_seq = sequence;
   return static_cast<Header*>(mnl_nlmsg_put_extra_header(message, sizeof(Header)));
+}
+
+/// The kernel could not make the listing now; asking again helps. Any other error means a table that this kernel does not have.
+bool is_transient(int error) {
+  return error == ENOBUFS || error == ENOMEM || error == EBUSY || error == EAGAIN || error == EINTR;
 }
 
 }  // namespace
@@ -78,7 +85,7 @@ Netlink::~Netlink() { close(fd_); }
 void Netlink::want_routes() { wanted_ |= kRoutes4 | kRoutes6; }
 
 std::uint32_t Netlink::choose_listing(std::uint64_t now_ms) const {
-  if (running_ != 0 || now_ms < retry_not_before_ms_) return 0;
+  if (running_ != 0 || draining_ || now_ms < retry_not_before_ms_) return 0;
   // Both families of routes belong together: under steady change, the second would never have its turn.
   if (routes_half_read_) return kRoutes6;
   for (const std::uint32_t listing : {kLinks, kAddresses}) {
@@ -114,26 +121,31 @@ void Netlink::start_listing(std::uint64_t now_ms, const Sink& sink) {
   if (next == kAddresses) sink(KernelListing{KernelListing::Kind::kAddresses, true});
   if (next == kNeighbours) sink(KernelListing{KernelListing::Kind::kNeighbours, true});
   if (send(fd_, message, message->nlmsg_len, MSG_DONTWAIT) < 0) {
-    retry_not_before_ms_ = now_ms + 100;
+    retry_not_before_ms_ = now_ms + kRetryMs;
     return;
   }
   wanted_ &= ~next;
   if (next == kRoutes4) wanted_ &= ~static_cast<std::uint32_t>(kRoutes6);
   running_ = next;
   running_since_ms_ = now_ms;
+  if (next == kNeighbours) {
+    neighbours_in_doubt_ = false;
+    neighbours_not_before_ms_ = now_ms + kNeighbourListingPauseMs;
+  }
   interrupted_ = false;
   listings_++;
 }
 
-void Netlink::end_listing(std::uint64_t now_ms, const Sink& sink) {
+void Netlink::end_listing(int error, std::uint64_t now_ms, const Sink& sink) {
   const std::uint32_t ended = running_;
   running_ = 0;
   routes_half_read_ = false;
   // The kernel's table changed while it was listed and entries may be missing (NLM_F_DUMP_INTR). A table that changes all the
   // time is taken as it is after some tries: its changes cause the next listing anyway.
-  if (interrupted_ && ++interruptions_ <= kInterruptionsInARow) {
+  const bool incomplete = is_transient(error) || (interrupted_ && ++interruptions_ <= kInterruptionsInARow);
+  if (incomplete) {
     wanted_ |= (ended & (kRoutes4 | kRoutes6)) != 0 ? static_cast<std::uint32_t>(kRoutes4 | kRoutes6) : ended;
-    retry_not_before_ms_ = now_ms + 10;
+    retry_not_before_ms_ = now_ms + kRetryMs;
     return;
   }
   interruptions_ = 0;
@@ -204,18 +216,20 @@ void Netlink::handle(const nlmsghdr* message, std::uint64_t now_ms, const Sink& 
   const bool ours = running_ != 0 && message->nlmsg_seq == sequence_;
   if (ours && (message->nlmsg_flags & NLM_F_DUMP_INTR) != 0) interrupted_ = true;
   if (message->nlmsg_type == NLMSG_DONE) {
-    if (ours) end_listing(now_ms, sink);
+    // Carries the error that ended the listing early, or zero.
+    int error = 0;
+    if (mnl_nlmsg_get_payload_len(message) >= sizeof(error)) std::memcpy(&error, mnl_nlmsg_get_payload(message), sizeof(error));
+    if (ours) end_listing(-error, now_ms, sink);
     return;
   }
   if (message->nlmsg_type == NLMSG_ERROR) {
     if (mnl_nlmsg_get_payload_len(message) < sizeof(nlmsgerr)) return;
     const auto* error = static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(message));
     if (message->nlmsg_seq == kSolicitationSequence) {
-      if (error->error != 0) refusals_++;
+      neighbours_in_doubt_ = neighbours_in_doubt_ || error->error == -EEXIST;
+      if (error->error != 0 && error->error != -EEXIST) refusals_++;
     } else if (ours) {
-      // A family that this kernel does not have is an empty table; a busy socket is asked again.
-      interrupted_ = interrupted_ || error->error == -EBUSY;
-      end_listing(now_ms, sink);
+      end_listing(-error->error, now_ms, sink);
     }
     return;
   }
@@ -244,10 +258,13 @@ void Netlink::process(std::uint64_t now_ms, const Sink& sink) {
     if (length < 0) {
       if (errno == EINTR) continue;
       if (errno == ENOBUFS) {
+        // The socket is full to the brim: a listing finds room only when it is empty.
         lost_events_++;
         wanted_ = kAll;
+        draining_ = true;
         continue;
       }
+      draining_ = false;
       break;
     }
     // Only the kernel is believed (port 0); a truncated piece means a lost event.
@@ -268,11 +285,13 @@ void Netlink::tick(std::uint64_t now_ms, const Sink& sink) {
     running_ = 0;
     routes_half_read_ = false;
   }
+  if (neighbours_in_doubt_ && now_ms >= neighbours_not_before_ms_) wanted_ |= kNeighbours;
   start_listing(now_ms, sink);
 }
 
 std::uint64_t Netlink::next_tick_ms() const {
   if (running_ != 0) return running_since_ms_ + kListingTimeoutMs;
+  if (wanted_ == 0 && !routes_half_read_ && neighbours_in_doubt_) return neighbours_not_before_ms_;
   if (wanted_ == 0 && !routes_half_read_) return std::numeric_limits<std::uint64_t>::max();
   const bool only_routes = !routes_half_read_ && (wanted_ & ~static_cast<std::uint32_t>(kRoutes4 | kRoutes6)) == 0;
   return std::max(retry_not_before_ms_, only_routes ? routes_not_before_ms_ : 0);
@@ -303,8 +322,10 @@ void Netlink::solicit(std::span<const Solicitation> neighbours) {
     std::size_t used = 0;
     for (const Solicitation& wish : batch) {
       nlmsghdr* message = nullptr;
-      auto* header =
-          put_header<ndmsg>(bytes.data() + used, RTM_NEWNEIGH, NLM_F_REQUEST | NLM_F_CREATE, kSolicitationSequence, message);
+      // "Exclusive" lets the kernel refuse when it has an entry after all.
+      const bool exclusive = !wish.known || !neighbours_in_step();
+      const auto flags = static_cast<std::uint16_t>(NLM_F_REQUEST | NLM_F_CREATE | (exclusive ? NLM_F_EXCL : 0));
+      auto* header = put_header<ndmsg>(bytes.data() + used, RTM_NEWNEIGH, flags, kSolicitationSequence, message);
       const bool v4 = wish.address.is_v4();
       header->ndm_family = v4 ? AF_INET : AF_INET6;
       header->ndm_ifindex = static_cast<int>(wish.link);

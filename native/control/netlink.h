@@ -41,7 +41,8 @@ class Netlink {
   /// Waits until all listings are complete. Error: netlink_unavailable after `timeout_ms`.
   Result<void> wait_until_listed(std::uint64_t now_ms, int timeout_ms, const Sink& sink);
 
-  /// Asks the kernel to resolve or confirm neighbours; refusals are counted, not reported.
+  /// Asks the kernel to resolve or confirm neighbours; refusals are counted, not reported. When the kernel turns out to have an
+  /// entry that was taken for unknown, neighbours are listed again, at most once a second.
   void solicit(std::span<const Solicitation> neighbours);
 
   std::uint64_t listings() const { return listings_; }
@@ -55,22 +56,28 @@ class Netlink {
   explicit Netlink(int fd) : fd_(fd) {}
   void start_listing(std::uint64_t now_ms, const Sink& sink);
   std::uint32_t choose_listing(std::uint64_t now_ms) const;
-  void end_listing(std::uint64_t now_ms, const Sink& sink);
+  /// `error` is an errno, 0 when the listing is complete.
+  void end_listing(int error, std::uint64_t now_ms, const Sink& sink);
   void receive(std::span<const std::uint8_t> bytes, std::uint64_t now_ms, const Sink& sink);
   void handle(const nlmsghdr* message, std::uint64_t now_ms, const Sink& sink);
   void deliver(const nlmsghdr* message, const Sink& sink);
   void want_routes();
+  bool neighbours_in_step() const { return !draining_ && (wanted_ & kNeighbours) == 0 && running_ != kNeighbours; }
 
   int fd_;
   std::uint32_t wanted_ = kAll;
   std::uint32_t running_ = 0;
   bool interrupted_ = false;
+  /// Events were lost and what came before is still being read.
+  bool draining_ = false;
   std::uint32_t interruptions_ = 0;
   /// IPv4 routes are read, IPv6 ones belong to the same set and come next.
   bool routes_half_read_ = false;
   std::uint32_t sequence_ = 1;
   std::uint64_t running_since_ms_ = 0;
   std::uint64_t routes_not_before_ms_ = 0;
+  std::uint64_t neighbours_not_before_ms_ = 0;
+  bool neighbours_in_doubt_ = false;
   std::uint64_t retry_not_before_ms_ = 0;
   std::vector<KernelRoute> routes_;
   std::vector<std::uint8_t> buffer_;

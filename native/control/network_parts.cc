@@ -246,9 +246,9 @@ void Network::Parts::settle() {
     if (next_hops.update(key)) changed();
   }
   if (next_hops.take_reused()) raise_generation();
-  for (const NeighbourKey& key : neighbours.take_solicitations()) {
-    const std::uint32_t link = key.interface < views.size() ? views[key.interface].kernel_index : 0;
-    if (link != 0) solicitations.push_back({link, key.address});
+  for (const NeighbourTable::Wish& wish : neighbours.take_solicitations()) {
+    const std::uint32_t link = wish.key.interface < views.size() ? views[wish.key.interface].kernel_index : 0;
+    if (link != 0) solicitations.push_back({link, wish.key.address, wish.known});
   }
   if (netlink != nullptr && !solicitations.empty()) {
     stats.solicitations += solicitations.size();

@@ -1,9 +1,12 @@
 // Network against a real kernel: a veth pair between two namespaces. Skipped, with the reason, where namespaces cannot be made.
 #include <gtest/gtest.h>
+#include <linux/neighbour.h>
+#include <netinet/in.h>
 
 #include "control/netlink.h"
 #include "control/network.h"
 #include "control/namespaces.h"
+#include "control/neighbour_table.h"
 
 namespace millrace {
 namespace {
@@ -233,6 +236,46 @@ TEST_F(NetworkKernel, AfterLostEventsEverythingIsListedAnew) {
     network->request({ResolveRequest::Kind::kNeighbour, 0, ip("10.0.117.47"), 0, 0}, clock_ms());
     return on_link("10.0.117.47").resolved;
   })) << "the last neighbour of the burst is known, although its event was lost";
+}
+
+TEST_F(NetworkKernel, AnOperatorsPermanentNeighbourStaysPermanent) {
+  addresses();
+  open();
+  ASSERT_TRUE(until([&] { return usable(); }));
+  // The kernel has the entry, Network has not heard of it when it asks.
+  ASSERT_TRUE(Namespaces::ip("neigh add 192.0.2.66 lladdr 02:00:00:00:00:66 dev v0 nud permanent"));
+  network->set_servers({ip("192.0.2.66")}, clock_ms());
+  ASSERT_GE(network->stats().solicitations, 1u);
+  EXPECT_TRUE(until([&] { return on_link("192.0.2.66").resolved; }));
+  // Time passes until each neighbour in use has been asked to confirm itself.
+  const std::uint64_t later = clock_ms() + NeighbourTable::kKeepAliveMs + 10'000;
+  network->tick(later);
+  network->tick(later + 1000);
+  std::uint16_t state = 0;
+  auto fresh = Netlink::open();
+  ASSERT_TRUE(fresh.ok());
+  const auto listed = fresh.value()->wait_until_listed(clock_ms(), 5000, [&](const KernelEvent& event) {
+    const auto* neighbour = std::get_if<KernelNeighbour>(&event);
+    if (neighbour != nullptr && neighbour->address == ip("192.0.2.66")) state = neighbour->state;
+  });
+  ASSERT_TRUE(listed.ok());
+  EXPECT_EQ(state, NUD_PERMANENT);
+}
+
+TEST_F(NetworkKernel, AnEntryThatTheKernelMadeForItselfServesToo) {
+  ASSERT_TRUE(Namespaces::ip("addr add 192.0.2.1/24 dev v0"));
+  namespaces.ip_there("addr add 192.0.2.2/24 dev v1");
+  open();
+  ASSERT_TRUE(until([&] { return usable(); }));
+  const int sender = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  sockaddr_in discard{};
+  discard.sin_family = AF_INET;
+  discard.sin_port = htons(9);
+  discard.sin_addr.s_addr = ip("192.0.2.2").v4_part().raw;
+  ASSERT_EQ(sendto(sender, "", 0, 0, reinterpret_cast<const sockaddr*>(&discard), sizeof(discard)), 0);
+  close(sender);
+  network->request({ResolveRequest::Kind::kNeighbour, 0, ip("192.0.2.2"), 0, 0}, clock_ms());
+  EXPECT_TRUE(until([&] { return on_link("192.0.2.2").resolved; }));
 }
 
 TEST_F(NetworkKernel, AnAddressOnAnyInterfaceOfTheKernelIsFound) {
