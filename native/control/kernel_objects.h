@@ -113,8 +113,8 @@ using KernelEvent = std::variant<KernelLink, KernelLinkGone, KernelAddress, Kern
 struct Solicitation {
   std::uint32_t link = 0;
   IpAddress address;
-  /// The kernel has an entry, and it is not a permanent one. On an unknown entry the wish must not act: NTF_USE takes the permanence
-  /// from an operator's entry (net/core/neighbour.c, __neigh_update with NEIGH_UPDATE_F_USE).
+  /// The kernel has an entry, and it is not a permanent one. On an unknown entry the wish must not act: NTF_USE takes the
+  /// permanence from an operator's entry (net/core/neighbour.c, __neigh_update with NEIGH_UPDATE_F_USE).
   bool known = false;
   bool operator==(const Solicitation&) const = default;
 };
