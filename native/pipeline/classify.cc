@@ -10,8 +10,6 @@ namespace millrace {
 
 namespace {
 
-constexpr std::uint32_t kSearchesPerMs = 64;
-
 bool take_search_budget(WorkerState& state) {
   if (state.search_budget_ms != state.now_ms) {
     state.search_budget_ms = state.now_ms;

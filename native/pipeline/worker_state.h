@@ -18,6 +18,9 @@
 
 namespace millrace {
 
+/// How many packets without a session a worker passes round in one millisecond (classify.h).
+inline constexpr std::uint32_t kSearchesPerMs = 64;
+
 struct WorkerState {
   WorkerState(std::uint32_t worker_number, std::uint32_t worker_count, HashKey key, std::uint64_t* counter_slots)
       : worker(worker_number), workers(worker_count), hash_key(key), counters(counter_slots) {}
@@ -48,8 +51,8 @@ struct WorkerState {
   std::uint32_t now_ms = 0;
   /// No new sessions any more.
   bool stopping = false;
-  /// How many packets without a session may still be passed round the workers in this millisecond (classify.h).
-  std::uint32_t search_budget = 0;
+  /// How many of them are left in this millisecond; the first may well be number 0, as in captures that were made by hand.
+  std::uint32_t search_budget = kSearchesPerMs;
   std::uint32_t search_budget_ms = 0;
 };
 
