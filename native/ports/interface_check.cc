@@ -155,7 +155,8 @@ Error xdp_error(const std::string& interface, const std::string& what, int syste
   const std::string failed = what + " on " + named(interface);
   switch (system_errno) {
     case EPERM:
-    case EACCES: return permission_denied(failed, system_errno, capabilities);
+    case EACCES:
+      return permission_denied(failed, system_errno, capabilities);
     case EBUSY:
     case EEXIST:
       return Error{"interface_has_xdp",
@@ -187,7 +188,8 @@ Error af_xdp_error(const std::string& interface, std::uint32_t queue, bool zero_
   const std::string failed = "AF_XDP socket on queue " + std::to_string(queue) + " of " + named(interface);
   switch (system_errno) {
     case EPERM:
-    case EACCES: return permission_denied(failed, system_errno, capabilities);
+    case EACCES:
+      return permission_denied(failed, system_errno, capabilities);
     case ENOBUFS:
       return Error{"memlock_too_small",
                    failed +
@@ -201,7 +203,8 @@ Error af_xdp_error(const std::string& interface, std::uint32_t queue, bool zero_
       return Error{"af_xdp_unsupported",
                    failed + ": this kernel was built without CONFIG_XDP_SOCKETS. Use one that has it (Debian's does).",
                    system_errno};
-    default: break;
+    default:
+      break;
   }
   if (zero_copy && (system_errno == EOPNOTSUPP || system_errno == EINVAL)) {
     return Error{"zero_copy_unavailable",

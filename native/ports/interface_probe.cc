@@ -144,7 +144,8 @@ std::optional<XdpProgramInfo> parse_xdp(const nlattr* nest) {
       program.mode = xdp[IFLA_XDP_DRV_PROG_ID] != nullptr ? XdpMode::kNative : XdpMode::kSkb;
       program.id = get_u32(xdp[IFLA_XDP_DRV_PROG_ID] != nullptr ? xdp[IFLA_XDP_DRV_PROG_ID] : xdp[IFLA_XDP_SKB_PROG_ID]);
       break;
-    default: return std::nullopt;
+    default:
+      return std::nullopt;
   }
   if (program.id != 0) program.name = program_name(program.id);
   return program;
@@ -275,9 +276,12 @@ Error netlink_error(const char* what, int system_errno) {
 
 std::string_view to_string(XdpMode mode) {
   switch (mode) {
-    case XdpMode::kNative: return "native";
-    case XdpMode::kSkb: return "skb";
-    case XdpMode::kOffload: return "offload";
+    case XdpMode::kNative:
+      return "native";
+    case XdpMode::kSkb:
+      return "skb";
+    case XdpMode::kOffload:
+      return "offload";
   }
   return "";
 }

@@ -2,8 +2,8 @@
 // packets (af_xdp.bpf.c).
 // Guarantees: everything hangs on file descriptors, nothing is pinned: when the process ends, however it ends, the kernel
 // detaches the program and frees the lock. A refusal says what was found, what is needed and how to get it (interface_check.h).
-// Threads: attach, the destructor and the setters belong to the control side, one thread at a time; counters() and the facts about
-// the attachment may be asked by any thread meanwhile. Workers never touch it.
+// Threads: attach, the destructor and the setters belong to the control side, one thread at a time; counters() and the facts
+// about the attachment may be asked by any thread meanwhile. Workers never touch it.
 #pragma once
 
 #include <cstdint>
