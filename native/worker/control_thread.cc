@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 
 #include "worker/worker_thread.h"
 
@@ -141,9 +142,11 @@ void ControlThread::wait_for_events(std::uint64_t now) {
 }
 
 void ControlThread::take_requests(std::uint64_t now) {
-  ResolveRequest request;
   for (WorkerMemory* worker : parts_.workers) {
-    while (worker->requests().pop(request)) network_->request(request, now);
+    // Bounded: a worker asks again for each packet to a silent neighbour, and the rest of the loop must have its turn.
+    std::array<ResolveRequest, 256> requests;
+    const std::size_t n = worker->requests().pop(std::span<ResolveRequest>(requests));
+    for (std::size_t i = 0; i < n; i++) network_->request(requests[i], now);
   }
 }
 
@@ -243,14 +246,13 @@ void ControlThread::free_leavers(std::uint64_t now) {
       [&](ServerSlot slot) {
         std::uint64_t sum = 0;
         for (WorkerMemory* worker : parts_.workers) {
-          const ServerStats& stats = worker->statistics()->servers[slot];
-          sum += load_relaxed(stats.active) + load_relaxed(stats.inactive);
+          sum += sessions_now(worker->statistics()->servers[slot]);
         }
         return sum;
       },
       [&](LocalSlot slot) {
         std::uint64_t sum = 0;
-        for (WorkerMemory* worker : parts_.workers) sum += load_relaxed(worker->statistics()->locals[slot]);
+        for (WorkerMemory* worker : parts_.workers) sum += load_acquire(worker->statistics()->locals[slot]);
         return sum;
       });
   if (!tables) return;
