@@ -6,12 +6,10 @@
 import { type Address, addressFault, networkOf, prefixContains } from './address.js';
 import { collectFacts, type Fact, type Facts, type InterfaceFacts } from './facts.js';
 import { type ConfigPath, type Finding, formatPath } from './finding.js';
+import { FRAME_OVERHEAD, largestMtu } from './frame-size.js';
 import { suggest } from './suggest.js';
 
 type Rule = (facts: Facts) => Finding[];
-
-/** Bytes of a frame besides the IP packet: XDP_PACKET_HEADROOM, Ethernet header, two VLAN tags; as in native/ports/interface_check.h. */
-const FRAME_OVERHEAD = 256 + 14 + 2 * 4;
 
 function wrong(path: ConfigPath, reason: string, remedy: string): Finding {
   return { path, at: 'value', reason, remedy };
@@ -364,11 +362,9 @@ const sizes: Rule = (facts) => {
   }
   for (const mtu of present(facts.interfaces.map((item) => item.mtu))) {
     const size = facts.frameSize?.value ?? 4096;
-    if (mtu.value + FRAME_OVERHEAD <= size) continue;
+    if (mtu.value <= largestMtu(size)) continue;
     const remedy =
-      mtu.value + FRAME_OVERHEAD <= 4096
-        ? 'set dataplane.frameSize to 4096 or auto'
-        : `lower the MTU to ${size - FRAME_OVERHEAD} or less`;
+      mtu.value <= largestMtu(4096) ? 'set dataplane.frameSize to 4096 or auto' : `lower the MTU to ${largestMtu(size)} or less`;
     findings.push(
       wrong(
         mtu.path,

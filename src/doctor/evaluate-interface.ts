@@ -1,16 +1,9 @@
 // Judges one network interface for use with AF_XDP.
 // Guarantees: pure; uses the same limits as the native refusals, so that what the doctor allows starts and what it forbids does not.
 // Thread: any; no state.
+import { largestMtu } from '../config/frame-size.js';
 import type { NativeInterfaceProbe } from '../native-binding.js';
 import type { Finding, FindingStatus, HostNeeds } from './facts.js';
-
-/** Bytes of a frame that a packet cannot use: 256 of XDP headroom; and the Ethernet header (14) with one VLAN tag (4). */
-const frameOverhead = 256 + 18;
-
-/** Largest MTU whose packets fit in one frame of this size. */
-export function largestMtu(frameSize: 2048 | 4096): number {
-  return frameSize - frameOverhead;
-}
 
 /** How the kernel shows the name of our XDP program, native/ports/af_xdp.bpf.c. */
 const ownProgram = 'millrace_xdp';

@@ -1,9 +1,9 @@
 // What a configuration asks of a host, in the doctor's terms; and what the configuration's own resolution must know of the host.
 // Guarantees: pure.
 // Thread: any; no state.
+import { largestMtu } from '../config/frame-size.js';
 import type { HostDescription } from '../config/to-native.js';
 import type { NativeOptions } from '../native-binding.js';
-import { largestMtu } from './evaluate-interface.js';
 import type { HostFacts, HostNeeds } from './facts.js';
 
 /** CPUs and queues, for `workers: auto` and the default CPUs. */

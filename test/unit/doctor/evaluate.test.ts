@@ -1,7 +1,7 @@
 // The doctor's judgement of made-up hosts and interfaces: one good host, spoiled in one way per test.
 import { expect, test } from 'vitest';
 import { evaluateHost, formatList, parseKernelRelease } from '../../../src/doctor/evaluate-host.js';
-import { evaluateInterface, largestMtu } from '../../../src/doctor/evaluate-interface.js';
+import { evaluateInterface } from '../../../src/doctor/evaluate-interface.js';
 import type { Finding, HostFacts, HostNeeds } from '../../../src/doctor/facts.js';
 import { defaultNeeds, describeProblems, diagnose, renderFindings } from '../../../src/doctor/report.js';
 import type { NativeInterfaceProbe } from '../../../src/native-binding.js';
@@ -208,11 +208,6 @@ test.each<[string, string, Partial<NativeInterfaceProbe>, Partial<HostNeeds>, Fi
 
 test('flow rules do not matter with one worker', () => {
   expect(interfaceFinding('flow-rules', { ntuple: false })).toBeUndefined();
-});
-
-test('the largest MTU of a frame leaves room for headroom, Ethernet header and one VLAN tag', () => {
-  expect(largestMtu(2048)).toBe(1774);
-  expect(largestMtu(4096)).toBe(3822);
 });
 
 test('without a configuration one usable interface is enough, with one each interface counts', () => {
