@@ -39,6 +39,8 @@ struct Verdict {
   DropReason reason = DropReason::frame_truncated;
   std::uint16_t target = 0;
 
+  bool operator==(const Verdict&) const = default;
+
   static Verdict forward(std::uint16_t interface) { return {Action::kForward, DropReason::frame_truncated, interface}; }
   static Verdict drop(DropReason reason) { return {Action::kDrop, reason, 0}; }
   static Verdict handoff(std::uint32_t worker) {

@@ -23,6 +23,12 @@ inline std::uint16_t fold(Sum sum) {
   return static_cast<std::uint16_t>((sum & 0xffffu) + (sum >> 16));
 }
 
+/// One's complement sum of two 16-bit words: with only two there is one carry, which comes back in at the other end.
+inline std::uint16_t add_folded(std::uint16_t a, std::uint16_t b) {
+  const std::uint32_t sum = std::uint32_t{a} + b;
+  return static_cast<std::uint16_t>(sum + (sum >> 16));
+}
+
 inline Sum add(Sum sum, std::uint32_t word) { return sum + word; }
 
 /// Adds `length` bytes that begin at an even offset of the checksummed data. At most 16 MiB per sum.
@@ -62,12 +68,12 @@ inline be16 finish(Sum sum) { return be16::from_raw(static_cast<std::uint16_t>(~
 
 /// What must be added to a checksum's sum when `removed` is replaced by `added`: RFC 1624 equation 3, ~m + m'.
 inline std::uint16_t difference(Sum removed, Sum added) {
-  return fold(static_cast<Sum>(static_cast<std::uint16_t>(~fold(removed))) + fold(added));
+  return add_folded(static_cast<std::uint16_t>(~fold(removed)), fold(added));
 }
 
 /// The checksum field after the data changed by `delta`.
 inline be16 updated(be16 checksum, std::uint16_t delta) {
-  return be16::from_raw(static_cast<std::uint16_t>(~fold(static_cast<Sum>(static_cast<std::uint16_t>(~checksum.raw)) + delta)));
+  return be16::from_raw(static_cast<std::uint16_t>(~add_folded(static_cast<std::uint16_t>(~checksum.raw), delta)));
 }
 
 /// The difference that undoes `delta`.

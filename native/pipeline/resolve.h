@@ -10,9 +10,18 @@ namespace millrace {
 /// `packet` is taken into the held queue when it must wait.
 const NextHop* resolve_slow(WorkerState& state, Session& session, Direction direction, const Packet& packet, Verdict& verdict);
 
-inline const NextHop* resolve_next_hop(WorkerState& state, Session& session, Direction direction, const Packet& packet,
-                                       Verdict& verdict) {
-  const NetworkTables& network = *state.snapshot->network;
+/// Where the network tables of this batch's snapshot begin: found once per batch, because the compiler must assume that every byte
+/// written into a packet could change the pointers that lead there.
+struct NetworkView {
+  explicit NetworkView(const NetworkTables& network)
+      : next_hops(network.next_hops.data()), interfaces(network.interfaces.data()), route_generation(network.route_generation) {}
+  const NextHop* next_hops;
+  const InterfaceView* interfaces;
+  std::uint16_t route_generation;
+};
+
+inline const NextHop* resolve_next_hop(WorkerState& state, const NetworkView& network, Session& session, Direction direction,
+                                       const Packet& packet, Verdict& verdict) {
   const NextHopId id = direction == Direction::kInbound ? session.next_hop_server : session.next_hop_client;
   if (session.route_generation == network.route_generation && id != 0) [[likely]] {
     const NextHop& hop = network.next_hops[id];

@@ -9,14 +9,21 @@ namespace millrace {
 
 /// True when `meta` is a packet of `session` travelling in `direction`.
 inline bool belongs_to(const WorkerState& state, const Session& session, Direction direction, const PacketMeta& meta) {
-  if (session.protocol != meta.protocol) return false;
+  // Nearly always everything matches, so all of it is compared, without a branch after each part.
+  const auto address_difference = [](const IpAddress& a, const IpAddress& b) { return (a.high ^ b.high) | (a.low ^ b.low); };
+  const auto port_difference = [](be16 a, be16 b) { return static_cast<std::uint32_t>(a.raw ^ b.raw); };
+  std::uint64_t difference = static_cast<std::uint32_t>(session.protocol ^ meta.protocol);
   if (direction == Direction::kInbound) {
-    return session.client == meta.source && session.client_port == meta.source_port && session.vip_port == meta.destination_port &&
-           state.service_slots[session.service].address == meta.destination;
+    difference |= address_difference(session.client, meta.source) | port_difference(session.client_port, meta.source_port) |
+                  port_difference(session.vip_port, meta.destination_port) |
+                  address_difference(state.service_slots[session.service].address, meta.destination);
+  } else {
+    const ServerIdentity& server = state.server_slots[session.server];
+    difference |= address_difference(server.address, meta.source) | port_difference(server.port, meta.source_port) |
+                  port_difference(session.local_port, meta.destination_port) |
+                  address_difference(state.local_slots[session.local].address, meta.destination);
   }
-  const ServerIdentity& server = state.server_slots[session.server];
-  return session.local_port == meta.destination_port && server.port == meta.source_port && server.address == meta.source &&
-         state.local_slots[session.local].address == meta.destination;
+  return difference == 0;
 }
 
 struct SessionHashes {

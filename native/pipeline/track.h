@@ -9,13 +9,11 @@
 
 namespace millrace {
 
-/// Enters state `next`: timeout, active or inactive count of its server.
-inline void enter_state(WorkerState& state, SessionId id, Session& session, SessionState next) {
+/// A state that is not the one before: active or inactive count of its server, and the timer if it must now fire earlier.
+[[gnu::noinline]] inline void change_state(WorkerState& state, SessionId id, Session& session, SessionState next) {
   const TimeoutTable& timeouts = state.snapshot->timeouts_ms;
   const SessionState before = session.state;
   const std::uint32_t timeout = timeouts[static_cast<std::size_t>(next)];
-  session.deadline_ms = state.now_ms + timeout;
-  if (before == next) [[likely]] return;
   session.state = next;
   const bool active = is_active(next);
   if (active != ((session.flags & session_flag::kActive) != 0)) {
@@ -33,6 +31,12 @@ inline void enter_state(WorkerState& state, SessionId id, Session& session, Sess
     }
   }
   if (timeout < timeouts[static_cast<std::size_t>(before)]) state.timers->shorten(id, state.now_ms);
+}
+
+/// Enters state `next`, which is mostly the one it is in.
+inline void enter_state(WorkerState& state, SessionId id, Session& session, SessionState next) {
+  session.deadline_ms = state.now_ms + state.snapshot->timeouts_ms[static_cast<std::size_t>(next)];
+  if (session.state != next) [[unlikely]] change_state(state, id, session, next);
 }
 
 /// One packet of an existing session.

@@ -2,12 +2,14 @@
 // Thread: one worker. The pointers to tables are shared and read-only; everything else is this worker's alone.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "core/counters.h"
 #include "core/hash.h"
 #include "core/spsc_ring.h"
 #include "pipeline/held_queue.h"
+#include "pipeline/parse.h"
 #include "schedulers/registry.h"
 #include "sessions/local_ports.h"
 #include "sessions/session_table.h"
@@ -17,6 +19,13 @@
 #include "tables/snapshot.h"
 
 namespace millrace {
+
+/// What the pipeline notes about each packet of the batch it works on. Kept here, and not on the stack of each call, so that it is
+/// initialised once and not for every batch.
+struct BatchNotes {
+  std::array<PacketMeta, kBatchSize> metas;
+  std::array<SessionRef, kBatchSize> candidates;
+};
 
 /// How many packets without a session a worker passes round in one millisecond (classify.h).
 inline constexpr std::uint32_t kSearchesPerMs = 64;
@@ -46,6 +55,7 @@ struct WorkerState {
   SchedulerStates* schedulers = nullptr;
   SpscRing<ResolveRequest>* requests = nullptr;
   HeldQueue held;
+  BatchNotes notes;
 
   /// The worker's clock: milliseconds modulo 2^32, set once per batch.
   std::uint32_t now_ms = 0;

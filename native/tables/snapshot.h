@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -105,6 +106,7 @@ struct NextHop {
   std::uint8_t reserved[14] = {};
 };
 static_assert(sizeof(NextHop) == 32);
+static_assert(offsetof(NextHop, destination) == 0 && offsetof(NextHop, source) == 6, "copied to the wire as one");
 
 /// Routes, next hops, neighbours, links: changes with the network.
 struct NetworkTables {

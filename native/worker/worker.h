@@ -3,6 +3,7 @@
 // Thread: one worker.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <span>
@@ -17,7 +18,7 @@
 namespace millrace {
 
 template <Port P>
-class Worker {
+class alignas(kCacheLine) Worker {
  public:
   /// `receive_from`: the ports whose queues this worker drains. `send_by`: per interface, the port to send through.
   Worker(WorkerState& state, FramePool& frames, Links& links, std::vector<P*> receive_from, std::vector<P*> send_by)
@@ -56,6 +57,9 @@ class Worker {
     }
     return false;
   }
+
+  /// Whether all of this worker's frames are out: then no packet can arrive, and none will wake it when they come home.
+  bool starved() const { return frames_.available() == 0; }
 
   WorkerState& state() { return state_; }
 
@@ -112,37 +116,53 @@ class Worker {
     return given_up;
   }
 
+  /// Neighbours in a batch mostly share their verdict, so it is carried out for runs of packets; a batch that goes one way as a whole,
+  /// as most do, is sent from where it is.
   void process() {
     run_pipeline(state_, batch_);
-    bool handed_over = false;
-    for (std::uint32_t i = 0; i < batch_.count; i++) {
-      Packet& packet = batch_.packets[i];
-      const Verdict verdict = batch_.verdicts[i];
-      switch (verdict.action) {
-        case Action::kForward:
-        case Action::kReply: {
-          packet.reserved = verdict.action == Action::kReply ? kReplyMark : 0;
-          Outgoing& out = outgoing_[verdict.target];
-          out.packets[out.count++] = packet;
-          break;
-        }
-        case Action::kDrop:
-          state_.counters.drop(verdict.reason);
-          frames_.release(packet.data);
-          break;
-        case Action::kHandoff:
-          hand_over(packet, verdict.target);
-          handed_over = true;
-          break;
-        case Action::kHeld:
-        case Action::kNone:
-          break;
+    for (std::uint32_t begin = 0; begin < batch_.count;) {
+      const Verdict verdict = batch_.verdicts[begin];
+      std::uint32_t end = begin + 1;
+      while (end < batch_.count && batch_.verdicts[end] == verdict) end++;
+      const std::span<Packet> run(batch_.packets.data() + begin, end - begin);
+      if (verdict.action == Action::kForward && run.size() == batch_.count) {
+        send(verdict.target, run);
+      } else {
+        carry_out(verdict, run);
       }
+      begin = end;
     }
     for (std::size_t interface = 0; interface < outgoing_.size(); interface++) {
-      if (outgoing_[interface].count != 0) send(interface);
+      Outgoing& out = outgoing_[interface];
+      if (out.count == 0) continue;
+      send(interface, std::span<Packet>(out.packets.data(), out.count));
+      out.count = 0;
     }
-    if (handed_over) ring_bells();
+    if (ring_mask_ != 0) ring_bells();
+  }
+
+  void carry_out(Verdict verdict, std::span<Packet> run) {
+    switch (verdict.action) {
+      case Action::kReply:
+        for (Packet& packet : run) packet.reserved = kReplyMark;
+        [[fallthrough]];
+      case Action::kForward: {
+        Outgoing& out = outgoing_[verdict.target];
+        std::copy(run.begin(), run.end(), out.packets.begin() + out.count);
+        out.count += static_cast<std::uint32_t>(run.size());
+        break;
+      }
+      case Action::kDrop:
+        state_.counters.drop(verdict.reason, run.size());
+        for (const Packet& packet : run) frames_.release(packet.data);
+        break;
+      case Action::kHandoff:
+        for (const Packet& packet : run) hand_over(packet, verdict.target);
+        break;
+      case Action::kHeld:
+      case Action::kNone:
+        break;
+    }
   }
 
   void hand_over(const Packet& packet, std::uint32_t to) {
@@ -162,31 +182,29 @@ class Worker {
     ring_mask_ = 0;
   }
 
-  void send(std::size_t interface) {
-    Outgoing& out = outgoing_[interface];
+  void send(std::size_t interface, std::span<Packet> packets) {
     P* port = send_by_[interface];
-    std::uint32_t sent = port == nullptr ? 0 : port->transmit(std::span<const Packet>(out.packets.data(), out.count));
-    if (sent < out.count && port != nullptr) {
+    std::uint32_t sent = port == nullptr ? 0 : port->transmit(packets);
+    if (sent < packets.size() && port != nullptr) {
       // A full ring: start what is queued, take back what is done, and try once more.
       state_.counters.add(Counter::tx_kicks, port->flush());
-      sent += port->transmit(std::span<const Packet>(out.packets.data() + sent, out.count - sent));
+      sent += port->transmit(packets.subspan(sent));
     }
     std::uint64_t bytes = 0;
     std::uint32_t replies = 0;
-    for (std::uint32_t i = 0; i < sent; i++) {
-      bytes += out.packets[i].length;
-      replies += out.packets[i].reserved;
+    for (const Packet& packet : packets.first(sent)) {
+      bytes += packet.length;
+      replies += packet.reserved;
     }
     state_.counters.add(Counter::tx_packets, sent);
     state_.counters.add(Counter::tx_bytes, bytes);
     state_.counters.add(Counter::forwarded, sent - replies);
     state_.counters.add(Counter::consumed, replies);
     state_.counters.add(Counter::originated, replies);
-    for (std::uint32_t i = sent; i < out.count; i++) {
+    for (const Packet& packet : packets.subspan(sent)) {
       state_.counters.drop(port == nullptr ? DropReason::interface_gone : DropReason::tx_ring_full);
-      frames_.release(out.packets[i].data);
+      frames_.release(packet.data);
     }
-    out.count = 0;
   }
 
   void flush() {
