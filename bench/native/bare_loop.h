@@ -39,9 +39,13 @@ class BareLoop {
     batch_.clear();
     const std::uint32_t n = port.receive(batch_);
     parse_and_hash(n);
-    const std::uint32_t missing = probe(n);
-    if (missing != 0) prefetch_new(missing);
-    forward(n);
+    missing_ = 0;
+    taken_ = 0;
+    for (std::uint32_t i = 0; i < n + kProbeDistance; i++) {
+      if (i < n) probe(i);
+      if (i >= kProbeDistance) forward(i - kProbeDistance);
+    }
+    turns_++;
     port.transmit({batch_.packets.data(), n});
     return n;
   }
@@ -61,6 +65,8 @@ class BareLoop {
   static constexpr std::uint32_t kTimerSlots = 1024;
   static constexpr std::uint32_t kPicks = 256;
   static constexpr std::uint32_t kPrefetchDistance = 8;
+  /// Sessions fetched ahead, as in the pipeline.
+  static constexpr std::uint32_t kProbeDistance = 16;
 
   /// Addresses and ports as they stand in the packet, 12 bytes behind the first 26 of the frame, and the protocol.
   struct Tuple {
@@ -146,17 +152,13 @@ class BareLoop {
     }
   }
 
-  std::uint32_t probe(std::uint32_t n) {
-    std::uint32_t missing = 0;
-    for (std::uint32_t i = 0; i < n; i++) {
-      found_[i] = find_signature(hashes_[i]);
-      if (found_[i] != kNone) {
-        __builtin_prefetch(&sessions_[found_[i]], 1, 3);
-      } else {
-        missing++;
-      }
+  void probe(std::uint32_t i) {
+    found_[i] = find_signature(hashes_[i]);
+    if (found_[i] != kNone) {
+      __builtin_prefetch(&sessions_[found_[i]], 1, 3);
+    } else {
+      prefetch_new(missing_++);
     }
-    return missing;
   }
 
   std::uint32_t find_signature(std::uint64_t hash) const {
@@ -168,49 +170,43 @@ class BareLoop {
 
   /// The sessions that new flows will take over are next in the ring, so everything they touch can be fetched now.
   void prefetch_new(std::uint32_t missing) {
-    for (std::uint32_t k = 0; k < missing; k++) {
-      Pending& p = pending_[k];
-      const std::uint32_t id = (cursor_ + k) % capacity_;
-      const std::uint32_t number = next_local_ + k;
-      p.server = be32((192u << 24) | (168u << 16) | (1u << 8) | (picks_[number % kPicks] + 1u)).raw;
-      p.local = be32((192u << 24) | (168u << 16) | (2u << 8) | (number % 16 + 1)).raw;
-      const std::uint16_t local_port = be16(static_cast<std::uint16_t>(1024u + number / 16 % 60000u)).raw;
-      p.ports = local_port | static_cast<std::uint32_t>(be16(8053).raw) << 16;
-      p.hash_out = hash_of({p.server, p.local, p.ports >> 16 | p.ports << 16, net::kProtocolUdp});
-      __builtin_prefetch(&buckets_[bucket_of(p.hash_out)], 1, 3);
-      const Session& old = sessions_[id];
-      if (old.live == 0) continue;
-      p.old_hash_in = hash_of(old.client);
-      p.old_hash_out = hash_of({old.server, old.local, old.ports >> 16 | old.ports << 16, net::kProtocolUdp});
-      __builtin_prefetch(&buckets_[bucket_of(p.old_hash_in)], 1, 3);
-      __builtin_prefetch(&buckets_[bucket_of(p.old_hash_out)], 1, 3);
-      if (old.timer_next != kNone) __builtin_prefetch(&sessions_[old.timer_next], 1, 3);
-    }
+    Pending& p = pending_[missing];
+    // Some of those before it in the batch have taken their session already.
+    const std::uint32_t ahead = missing - taken_;
+    const std::uint32_t id = (cursor_ + ahead) % capacity_;
+    const std::uint32_t number = next_local_ + ahead;
+    p.server = be32((192u << 24) | (168u << 16) | (1u << 8) | (picks_[number % kPicks] + 1u)).raw;
+    p.local = be32((192u << 24) | (168u << 16) | (2u << 8) | (number % 16 + 1)).raw;
+    const std::uint16_t local_port = be16(static_cast<std::uint16_t>(1024u + number / 16 % 60000u)).raw;
+    p.ports = local_port | static_cast<std::uint32_t>(be16(8053).raw) << 16;
+    p.hash_out = hash_of({p.server, p.local, p.ports >> 16 | p.ports << 16, net::kProtocolUdp});
+    __builtin_prefetch(&buckets_[bucket_of(p.hash_out)], 1, 3);
+    const Session& old = sessions_[id];
+    if (old.live == 0) return;
+    p.old_hash_in = hash_of(old.client);
+    p.old_hash_out = hash_of({old.server, old.local, old.ports >> 16 | old.ports << 16, net::kProtocolUdp});
+    __builtin_prefetch(&buckets_[bucket_of(p.old_hash_in)], 1, 3);
+    __builtin_prefetch(&buckets_[bucket_of(p.old_hash_out)], 1, 3);
+    if (old.timer_next != kNone) __builtin_prefetch(&sessions_[old.timer_next], 1, 3);
   }
 
-  void forward(std::uint32_t n) {
-    std::uint32_t taken = 0;
-    for (std::uint32_t i = 0; i < n; i++) {
-      std::uint32_t id = found_[i];
-      if (id == kNone) [[unlikely]] {
-        id = create(tuples_[i], hashes_[i], pending_[taken++]);
-      }
-      Session& session = sessions_[id];
-      if (std::memcmp(&session.client, &tuples_[i], sizeof(Tuple)) != 0) [[unlikely]] {
-        continue;
-      }
-      std::uint8_t* p = batch_.packets[i].data;
-      std::memcpy(p, session.macs, 12);
-      p[22] = static_cast<std::uint8_t>(p[22] - 1);
-      adjust(p + 24, session.ip_delta);
-      std::memcpy(p + 26, &session.local, 12);  // local, server, ports
-      adjust(p + (session.client.protocol == net::kProtocolTcp ? 50 : 40), session.l4_delta);
-      session.packets++;
-      session.last_seen = static_cast<std::uint32_t>(turns_);
-      packets_++;
-      bytes_ += batch_.packets[i].length;
+  void forward(std::uint32_t i) {
+    std::uint32_t id = found_[i];
+    if (id == kNone) [[unlikely]] {
+      id = create(tuples_[i], hashes_[i], pending_[taken_++]);
     }
-    turns_++;
+    Session& session = sessions_[id];
+    if (std::memcmp(&session.client, &tuples_[i], sizeof(Tuple)) != 0) [[unlikely]] return;
+    std::uint8_t* p = batch_.packets[i].data;
+    std::memcpy(p, session.macs, 12);
+    p[22] = static_cast<std::uint8_t>(p[22] - 1);
+    adjust(p + 24, session.ip_delta);
+    std::memcpy(p + 26, &session.local, 12);  // local, server, ports
+    adjust(p + (session.client.protocol == net::kProtocolTcp ? 50 : 40), session.l4_delta);
+    session.packets++;
+    session.last_seen = static_cast<std::uint32_t>(turns_);
+    packets_++;
+    bytes_ += batch_.packets[i].length;
   }
 
   std::uint32_t create(const Tuple& tuple, std::uint64_t hash_in, const Pending& p) {
@@ -293,6 +289,8 @@ class BareLoop {
   std::array<std::uint8_t, kPicks> picks_{};
   std::uint32_t cursor_ = 0;
   std::uint32_t next_local_ = 0;
+  std::uint32_t missing_ = 0;  // of this batch: flows that begin, and how many of them have begun
+  std::uint32_t taken_ = 0;
   std::uint64_t turns_ = 0;
   std::uint64_t packets_ = 0;
   std::uint64_t bytes_ = 0;

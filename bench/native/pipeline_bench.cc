@@ -1,6 +1,7 @@
 // What one core does with packets in memory: the production worker loop beside a bare loop, in one program and in turns, because on a
 // machine that others use only ratios of things measured at the same time mean anything (bench/README.md says how to read them).
-//   pipeline_bench [--short | --full] [--rounds N] [--cpu N] [--case NAME] [--sessions N]
+//   pipeline_bench [--short | --full] [--rounds N] [--cpu N] [--case NAME] [--sessions N] [--profile]
+// --profile runs the worker alone, for perf and callgrind, and prints nothing about it.
 // Prints one JSON object per line. Thread: one, pinned.
 #include <cstring>
 #include <functional>
@@ -23,6 +24,7 @@ struct Options {
   std::vector<std::uint32_t> new_session_sizes = {100'000, 1'000'000};
   std::string only_case;
   bool short_run = false;
+  bool profile = false;
 };
 
 /// One thing measured: runs that many packets. Filled round by round.
@@ -137,6 +139,7 @@ void run_forwarding(const std::string& name, const Traffic& traffic, std::uint32
   balancer.run(capacity, kPacketsPerMs);
   if (traffic.protocol == net::kProtocolTcp) balancer.port().set_tcp_flags(net::tcp_flag::kAck);
   balancer.port().begin(FlowPort::Order::kRandom, 0, sessions);
+  if (options.profile) return balancer.run(options.packets_per_slice * options.rounds, kPacketsPerMs);
 
   auto memory = need(PacketMemory::create({.workers = 1, .frames_per_worker = 1024, .numa_nodes = {}, .huge_pages = true}));
   FlowPort bare_port(*memory, {});
@@ -197,6 +200,7 @@ void run_new_sessions(std::uint32_t sessions, const Options& options) {
   Balancer balancer(traffic, 2 * sessions, kLifetimeMs);
   balancer.port().begin(FlowPort::Order::kSequential, 0, 0);
   balancer.run(std::uint64_t{3} * sessions, per_ms);
+  if (options.profile) return balancer.run(options.packets_per_slice * options.rounds, per_ms);
 
   auto memory = need(PacketMemory::create({.workers = 1, .frames_per_worker = 1024, .numa_nodes = {}, .huge_pages = true}));
   FlowPort bare_port(*memory, traffic);
@@ -265,11 +269,13 @@ Options parse(int argc, char** argv) {
       options.cpu = static_cast<int>(number());
     } else if (argument == "--case") {
       options.only_case = i + 1 < argc ? argv[++i] : "";
+    } else if (argument == "--profile") {
+      options.profile = true;
     } else if (argument == "--sessions") {
       options.sizes = {number()};
       options.new_session_sizes = options.sizes;
     } else {
-      fail("usage: pipeline_bench [--short | --full] [--rounds N] [--cpu N] [--case NAME] [--sessions N]");
+      fail("usage: pipeline_bench [--short | --full] [--rounds N] [--cpu N] [--case NAME] [--sessions N] [--profile]");
     }
   }
   if (options.rounds == 0 || options.sizes[0] == 0) fail("--rounds and --sessions need a number above 0");
