@@ -109,7 +109,7 @@ export const SERVER_STATS_FIELDS = [
   'outBytes',
   'active',
   'inactive',
-  'reserved',
+  'ended',
 ] as const;
 
 export interface NativeSlotMap {

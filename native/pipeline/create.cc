@@ -67,8 +67,10 @@ void remove_session(WorkerState& state, SessionId id) {
   } else {
     store_relaxed(stats.inactive, stats.inactive - 1);
   }
-  store_relaxed(state.local_sessions[session.local], state.local_sessions[session.local] - 1);
   state.counters.sub(Counter::sessions);
+  // Last, because from here on the slots may be given to others.
+  store_release(stats.ended, stats.ended + 1);
+  store_release(state.local_sessions[session.local], state.local_sessions[session.local] - 1);
   state.sessions->erase(id, hashes.inbound, hashes.outbound);
 }
 

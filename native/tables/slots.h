@@ -77,13 +77,26 @@ struct alignas(64) ServerStats {
   /// Sessions now: established, and all others.
   std::uint64_t active;
   std::uint64_t inactive;
-  std::uint64_t reserved;
+  /// Sessions that are over. `connections` - `ended` is their number now, exact for readers on other threads too: a session that
+  /// changes from active to inactive is in neither for a moment.
+  std::uint64_t ended;
 };
 static_assert(sizeof(ServerStats) == 64);
 
 /// Statistics have one writer and readers on other threads: a relaxed store is a plain move and a defined read.
 inline void store_relaxed(std::uint64_t& field, std::uint64_t value) { __atomic_store_n(&field, value, __ATOMIC_RELAXED); }
 inline std::uint64_t load_relaxed(const std::uint64_t& field) { return __atomic_load_n(&field, __ATOMIC_RELAXED); }
+
+/// For counts that decide about slots: who reads that a session is gone also knows that its worker has looked at the slots for the
+/// last time. On x86 as cheap as the relaxed ones.
+inline void store_release(std::uint64_t& field, std::uint64_t value) { __atomic_store_n(&field, value, __ATOMIC_RELEASE); }
+inline std::uint64_t load_acquire(const std::uint64_t& field) { return __atomic_load_n(&field, __ATOMIC_ACQUIRE); }
+
+/// Sessions on a server now, as one worker counts them. For the thread that decides about slots, when no new session can begin there.
+inline std::uint64_t sessions_now(const ServerStats& stats) {
+  const std::uint64_t ended = load_acquire(stats.ended);
+  return load_relaxed(stats.connections) - ended;
+}
 
 inline constexpr std::size_t kMaxServices = 1u << 17;
 inline constexpr std::size_t kMaxServers = 1u << 18;

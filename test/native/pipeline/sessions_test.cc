@@ -63,6 +63,7 @@ TEST(Sessions, NothingIsLeftOfASessionThatHasExpired) {
   for (ServerSlot slot = 0; slot < stage.builder().server_slot_limit(); slot++) {
     EXPECT_EQ(stage.state().server_stats[slot].active, 0u);
     EXPECT_EQ(stage.state().server_stats[slot].inactive, 0u);
+    EXPECT_EQ(sessions_now(stage.state().server_stats[slot]), 0u);
   }
   for (LocalSlot slot = 0; slot < 2; slot++) EXPECT_EQ(stage.state().local_sessions[slot], 0u);
   stage.expect_accounted();

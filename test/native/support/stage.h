@@ -187,12 +187,12 @@ class Stage {
     auto tables = builder_.reclaim(
         [&](ServerSlot slot) {
           std::uint64_t sum = 0;
-          for (const auto& m : memories_) sum += sessions_of(m->statistics()->servers[slot]);
+          for (const auto& m : memories_) sum += sessions_now(m->statistics()->servers[slot]);
           return sum;
         },
         [&](LocalSlot slot) {
           std::uint64_t sum = 0;
-          for (const auto& m : memories_) sum += m->statistics()->locals[slot];
+          for (const auto& m : memories_) sum += load_acquire(m->statistics()->locals[slot]);
           return sum;
         });
     if (tables) snapshot_.services = std::move(tables);
@@ -217,14 +217,20 @@ class Stage {
   /// What has been sent since the last call, by worker and interface.
   std::vector<Sent> take() {
     std::vector<Sent> sent;
-    std::array<Packet, kBatchSize> packets;
     for (std::uint32_t worker = 0; worker < ports_.size(); worker++) {
-      for (std::uint16_t i = 0; i < ports_[worker].size(); i++) {
-        for (std::uint32_t n = ports_[worker][i]->take(packets); n != 0; n = ports_[worker][i]->take(packets)) {
-          for (std::uint32_t p = 0; p < n; p++) {
-            sent.push_back({worker, i, Bytes(packets[p].data, packets[p].data + packets[p].length)});
-            pools_[worker]->release(packets[p].data);
-          }
+      for (Sent& one : take(worker)) sent.push_back(std::move(one));
+    }
+    return sent;
+  }
+  /// The same of one worker. On its thread.
+  std::vector<Sent> take(std::uint32_t worker) {
+    std::vector<Sent> sent;
+    std::array<Packet, kBatchSize> packets;
+    for (std::uint16_t i = 0; i < ports_[worker].size(); i++) {
+      for (std::uint32_t n = ports_[worker][i]->take(packets); n != 0; n = ports_[worker][i]->take(packets)) {
+        for (std::uint32_t p = 0; p < n; p++) {
+          sent.push_back({worker, i, Bytes(packets[p].data, packets[p].data + packets[p].length)});
+          pools_[worker]->release(packets[p].data);
         }
       }
     }
@@ -269,8 +275,6 @@ class Stage {
     }
     return frames;
   }
-
-  static std::uint64_t sessions_of(const ServerStats& stats) { return stats.active + stats.inactive; }
 
  private:
   template <class Get>
