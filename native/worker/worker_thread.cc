@@ -19,6 +19,8 @@ constexpr std::uint64_t kSpinNs = 30'000;
 constexpr int kLongestSleepMs = 1000;
 /// While packets are held, their deadlines are looked at this often.
 constexpr int kHeldSleepMs = 20;
+/// Frames come home without a bell; a worker that has none left looks for them this often.
+constexpr int kStarvedSleepMs = 1;
 
 void pin(int cpu) {
   if (cpu < 0) return;
@@ -97,6 +99,7 @@ void WorkerThread::sleep() {
   const std::uint32_t due = state.timers->next_due_ms(Now::read().ms());
   int timeout = due > static_cast<std::uint32_t>(kLongestSleepMs) ? kLongestSleepMs : static_cast<int>(due);
   if (state.held.size() != 0) timeout = std::min(timeout, kHeldSleepMs);
+  if (parts_.loop->starved()) timeout = std::min(timeout, kStarvedSleepMs);
   state.counters.add(Counter::sleeps);
   parts_.published->leave(parts_.worker);
   (void)poll(waiting.data(), count, timeout);
