@@ -86,6 +86,7 @@ class Stage {
 
   std::uint32_t worker_for(const OwnedAddress& owned, std::span<const std::uint8_t> frame, ReplaySteering steering) const;
   std::uint16_t interface_for(std::span<const std::uint8_t> frame) const;
+  void expire();
   Result<void> settle(std::uint64_t time_ns, PcapWriter& writer, ReplayResult& result);
 
   TableBuilder builder_;
@@ -171,7 +172,21 @@ std::uint16_t Stage::interface_for(std::span<const std::uint8_t> frame) const {
   return 0;
 }
 
+/// Everything that is due goes before the next packet comes. A worker's loop looks at few timers per turn, so there a session may go late;
+/// here that would make the result depend on how many turns happened to be made.
+void Stage::expire() {
+  for (std::uint32_t worker = 0; worker < workers_; worker++) {
+    WorkerState& state = memories_[worker]->state();
+    state.now_ms = now_ms_;
+    state.snapshot = &snapshot_;
+    Batch released;
+    (void)run_timers(state, UINT32_MAX, released);
+    for (std::uint32_t i = 0; i < released.count; i++) pools_[worker]->release(released.packets[i].data);
+  }
+}
+
 Result<void> Stage::settle(std::uint64_t time_ns, PcapWriter& writer, ReplayResult& result) {
+  expire();
   for (bool moved = true; moved;) {
     moved = false;
     for (std::uint32_t worker = 0; worker < workers_; worker++) {
