@@ -2,7 +2,7 @@
 // and well after.
 
 import { golden } from '../support/case.js';
-import { closedByClient, dnsFlow, handshake, webFlow } from '../support/flow.js';
+import { closedByClient, dnsFlow, handshake, local, webFlow } from '../support/flow.js';
 import { configWith, type SessionsConfig } from '../support/network.js';
 
 const created = { sessions_created: 1 };
@@ -181,6 +181,25 @@ export const timeoutCases = [
       .wait(302);
     t.drop('local_no_session', second.fromServer({ payload: 'c' }).arriving).expect({ sessions_created: 2, sessions_expired: 2 });
   }),
+  golden(
+    'expiry-among-many',
+    'One session that is due is gone when its next packet comes, even when hundreds looked at in the same moment stay.',
+    (t) => {
+      const quiet = webFlow({ local: local('quiet') });
+      const others = Array.from({ length: 400 }, (_, i) => dnsFlow({ clientPort: 40000 + i, local: local(`other ${i + 1}`) }));
+      t.simultaneously(() => {
+        for (const flow of others.slice(0, 200)) t.forward(flow.fromClient({ payload: 'a' }));
+        t.forward(quiet.fromClient({ flags: 'S' }));
+        for (const flow of others.slice(200)) t.forward(flow.fromClient({ payload: 'a' }));
+      });
+      t.wait(40).simultaneously(() => {
+        for (const flow of others) t.forward(flow.fromClient({ payload: 'b' }));
+      });
+      t.wait(22).drop('tcp_no_session', quiet.fromClient().arriving);
+      t.expect({ sessions_created: 401, sessions_expired: 1, sessions: 400 });
+    },
+    { config: configWith({ localPorts: '20000-29999', sessions: { timeouts: { profile: 'ipvs', udp: { oneWay: 60 } } } }) },
+  ),
   golden('udp-expired-datagram-opens-again', 'A client datagram after expiry opens a new session.', (t) => {
     const flow = dnsFlow();
     t.forward(flow.fromClient({ payload: 'a' }), flow.fromServer({ payload: 'b' })).wait(305);
