@@ -20,11 +20,12 @@ Bell::~Bell() {
 }
 
 void Bell::awake() {
-  // True means that nobody has rung: the event descriptor is quiet. False: somebody has written, or is about to; take it if it is there.
-  if (!sleeping_.exchange(false, std::memory_order_acq_rel)) {
-    std::uint64_t value;
-    (void)!read(fd_, &value, sizeof(value));
-  }
+  // False means that somebody has rung: one event has been written, or is about to be. What is not there yet stays owed: left in the
+  // descriptor unnoticed, it would make every later poll() return at once.
+  if (!sleeping_.exchange(false, std::memory_order_acq_rel)) owed_++;
+  if (owed_ == 0) return;
+  std::uint64_t events = 0;
+  if (read(fd_, &events, sizeof(events)) == static_cast<ssize_t>(sizeof(events))) owed_ -= events;
 }
 
 void Bell::write_event() {

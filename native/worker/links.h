@@ -37,6 +37,8 @@ class Bell {
  private:
   void write_event();
   int fd_;
+  /// Owner: rings that found it asleep and whose event it has not taken from fd_ yet.
+  std::uint64_t owed_ = 0;
   alignas(kCacheLine) std::atomic<bool> sleeping_{false};
 };
 
