@@ -2,7 +2,7 @@
 // Plain Node; needs node_modules (cmake-js, node-addon-api) and the Debian packages that scripts/setup.mjs installs.
 //   node scripts/build-native.mjs [--no-tests]
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, copyFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -25,8 +25,18 @@ mkdirSync(out, { recursive: true });
 const result = spawnSync(
   process.execPath,
   [
-    cmakeJs, 'compile', '--generator', 'Ninja', '--out', out, '--config', 'Release', '--parallel', String(availableParallelism()),
-    `--CDMILLRACE_TESTS=${tests}`, '--CDCMAKE_CXX_FLAGS_RELEASE=-O2 -g -DNDEBUG',
+    cmakeJs,
+    'compile',
+    '--generator',
+    'Ninja',
+    '--out',
+    out,
+    '--config',
+    'Release',
+    '--parallel',
+    String(availableParallelism()),
+    `--CDMILLRACE_TESTS=${tests}`,
+    '--CDCMAKE_CXX_FLAGS_RELEASE=-O2 -g -DNDEBUG',
   ],
   { cwd: root, stdio: 'inherit' },
 );
