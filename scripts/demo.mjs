@@ -9,6 +9,6 @@ import { root, setup } from './setup.mjs';
 
 await runScript(async () => {
   requireLabHost('npm run demo');
-  setup();
+  setup({ tests: false });
   return runInJail([process.execPath, join(root, 'dist', 'cli', 'main.js'), 'demo', ...process.argv.slice(2)]);
 });

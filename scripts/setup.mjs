@@ -23,15 +23,19 @@ export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const policyFile = '/usr/sbin/policy-rc.d';
 const policyMark = '# millrace setup';
 
-export function setup() {
+/** What the addon is made of. */
+const nativeInputs = ['native', 'cmake', 'CMakeLists.txt', 'binding.gyp', 'scripts/build-native.mjs'];
+
+/** `tests: false` leaves out the native tests, which take most of the time of a build. */
+export function setup({ tests = true } = {}) {
   checkNode();
   installDebianPackages();
   installNpmPackages();
-  build(
-    'native',
-    ['native', 'cmake', 'CMakeLists.txt', 'binding.gyp', 'test/native', 'bench/native', 'scripts/build-native.mjs'],
-    ['build/Release/millrace.node'],
-  );
+  if (tests) {
+    build('native', [...nativeInputs, 'test/native', 'test/fuzz'], ['build/Release/millrace.node'], ['addon']);
+  } else {
+    build('addon', nativeInputs, ['build/Release/millrace.node']);
+  }
   build('ts', ['src', 'tsconfig.json', 'tsconfig.build.json', 'package.json'], ['dist/cli/main.js']);
 }
 
@@ -152,18 +156,20 @@ function installNpmPackages() {
   utimesSync(installed, now, now);
 }
 
-/** Builds one part when an input is newer than the last build that succeeded. */
-function build(part, inputs, outputs) {
-  const stamp = join(root, 'build', `.built-${part}`);
-  const built = existsSync(stamp) ? statSync(stamp).mtimeMs : 0;
+/** Builds one part when an input is newer than the last build that succeeded. `includes` are parts that come with it. */
+function build(part, inputs, outputs, includes = []) {
+  const stampOf = (name) => join(root, 'build', `.built-${name}`);
+  const built = existsSync(stampOf(part)) ? statSync(stampOf(part)).mtimeMs : 0;
   const present = outputs.every((output) => existsSync(join(root, output)));
   if (present && inputs.every((input) => newest(join(root, input)) <= built)) return;
   step(`setup: building (npm run build:${part})`);
   const started = new Date();
   runStep('npm', ['run', '--silent', `build:${part}`], `the build failed (npm run build:${part})`, 'the lines above say why.');
-  mkdirSync(dirname(stamp), { recursive: true });
-  writeFileSync(stamp, '');
-  utimesSync(stamp, started, started);
+  mkdirSync(join(root, 'build'), { recursive: true });
+  for (const name of [part, ...includes]) {
+    writeFileSync(stampOf(name), '');
+    utimesSync(stampOf(name), started, started);
+  }
 }
 
 /** Time of the newest file or directory below; a directory's time tells of files that went. */
