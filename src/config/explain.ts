@@ -123,7 +123,7 @@ function remedyFor(schema: SchemaNode, held: unknown): string {
     if (schema.type === 'array') return 'indent the entries below it, or write [] for none';
     return schema.type === 'object' ? 'indent its keys below it, or remove it' : `write ${expectation(schema)}`;
   }
-  if (schema.type === 'object') return 'write keys with values, such as name: value';
+  if (schema.type === 'object') return remedyForMapping(schema, held);
   const known = knownWords(schema);
   const near = typeof held === 'string' ? suggest(held, known) : undefined;
   if (near !== undefined) return `did you mean "${near}"?`;
@@ -141,10 +141,23 @@ function remedyFor(schema: SchemaNode, held: unknown): string {
   return `write ${expectation(schema)}`;
 }
 
+/** A bare value where a mapping belongs is mostly that of the mapping's first key, an address with its port both in one. */
+function remedyForMapping(schema: SchemaNode, held: unknown): string {
+  const [key] = schema.required ?? [];
+  if (key === undefined || (typeof held !== 'string' && typeof held !== 'number'))
+    return 'write keys with values, such as name: value';
+  const [, address, port] = /^([0-9.]+):([0-9]+)$/.exec(String(held)) ?? [];
+  if (key === 'address' && port !== undefined) return `write { address: ${address}, port: ${port} }`;
+  return `write the key before it: ${key}: ${held}`;
+}
+
 function remedyForAddress(held: string): string {
   if (held.includes('/')) return 'leave out the prefix length';
   if (/^[0-9.]+:[0-9]+$/.test(held)) return 'write the port under the key port';
   if (/^\[.*\]$/.test(held)) return 'leave out the brackets';
+  if (/^([0-9]+\.){3}[0-9]+$/.test(held) && /(^|\.)0[0-9]/.test(held)) {
+    return `leave out leading zeros, which some read as octal: ${held.replaceAll(/(^|\.)0+(?=[0-9])/g, '$1')}`;
+  }
   if (held.includes('%')) return 'leave out the zone';
   if (/^::ffff:[0-9.]+$/i.test(held)) return `write the IPv4 address: ${held.slice(7)}`;
   if (/^[a-z]([a-z0-9-]*\.)*[a-z0-9-]*$/i.test(held)) return 'write the address: names are not looked up';

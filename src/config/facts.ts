@@ -6,6 +6,7 @@
 import { type Address, type Prefix, parseAddress, parsePortRange, parsePrefix } from './address.js';
 import { valueAt } from './explain.js';
 import { type ConfigPath, type Finding, isBelow } from './finding.js';
+import { suggest } from './suggest.js';
 
 /** A value and where it stands. */
 export interface Fact<T> {
@@ -87,6 +88,10 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
     const converted = convert(valueAt(value, path));
     return converted === undefined ? undefined : { value: converted, path };
   }
+  /** A key that is there under a name which is nearly its own: what would be in it is not known. */
+  function misspelt(key: string): boolean {
+    return wrong.some(({ at, path }) => at === 'key' && path.length === 1 && suggest(String(path[0]), [key]) !== undefined);
+  }
   function places(path: ConfigPath): ConfigPath[] {
     const held = valueAt(value, path);
     return Array.isArray(held) ? held.map((_, i) => [...path, i]) : [];
@@ -110,7 +115,7 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
     frameSize: read(['dataplane', 'frameSize'], number),
     ringSize: read(['dataplane', 'ringSize'], number),
     localAddresses: list(['localAddresses'], address),
-    localAddressesComplete: usable(['localAddresses']),
+    localAddressesComplete: usable(['localAddresses']) && !misspelt('localAddresses'),
     localPorts: read(['localPorts'], (held) => parsePortRange(text(held) ?? '')),
     routes: places(['routes']).map((path) => ({
       path,
