@@ -260,14 +260,8 @@ function judgeMemlock(facts: HostFacts, needs: HostNeeds): Judgement {
 
 function judgeBpffs(facts: HostFacts): Judgement {
   const mounted = facts.mounts?.filter((mount) => mount.type === 'bpf').map((mount) => mount.path) ?? [];
-  if (mounted.length > 0) return ok('bpffs', `mounted at ${mounted.join(', ')}`);
-  return bad(
-    'warning',
-    'bpffs',
-    'not mounted',
-    'the BPF file system only for sharing an interface with other XDP programs; the balancer runs without',
-    'mount -t bpf bpf /sys/fs/bpf',
-  );
+  // Only shown: nothing is pinned, so that everything goes with the process.
+  return ok('bpffs', mounted.length > 0 ? `mounted at ${mounted.join(', ')}` : 'not mounted (not needed)');
 }
 
 function judgeHugePages(facts: HostFacts, needs: HostNeeds): Judgement {
