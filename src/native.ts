@@ -2,7 +2,7 @@
 // Guarantees: the addon that comes back has the layout this TypeScript was written for; a failure names every file that was tried with
 // its own error, what this machine is, what is needed, and what to do.
 // Thread: the JavaScript thread that asks; each worker_thread loads an instance of its own.
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -18,6 +18,8 @@ export interface NativeRuntime {
   readonly nodeApiVersion: string;
   /** Version of the C library, e.g. "2.36"; '' when it is not glibc. */
   readonly glibcVersion: string;
+  /** What the addon's instructions need and this CPU lacks, by its names in /proc/cpuinfo. */
+  readonly missingCpuFlags: readonly string[];
 }
 
 export interface LoadNativeOptions {
@@ -45,7 +47,25 @@ export function describeRuntime(): NativeRuntime {
     nodeVersion: process.version,
     nodeApiVersion: process.versions.napi ?? '',
     glibcVersion: glibcVersion(),
+    missingCpuFlags: process.platform === 'linux' && process.arch === 'x64' ? missingCpuFlags(readCpuInfo()) : [],
   };
+}
+
+/** What makes an x86 CPU one of level v3, which CMakeLists.txt compiles for. */
+const neededCpuFlags = ['avx', 'avx2', 'bmi1', 'bmi2', 'f16c', 'fma', 'abm', 'movbe', 'xsave'];
+
+/** The needed flags that the CPU of this /proc/cpuinfo lacks; none if it does not say. */
+export function missingCpuFlags(cpuInfo: string): readonly string[] {
+  const held = /^flags\s*:(.*)$/m.exec(cpuInfo)?.[1]?.split(' ');
+  return held === undefined ? [] : neededCpuFlags.filter((flag) => !held.includes(flag));
+}
+
+function readCpuInfo(): string {
+  try {
+    return readFileSync('/proc/cpuinfo', 'utf8');
+  } catch {
+    return '';
+  }
 }
 
 function glibcVersion(): string {
@@ -88,6 +108,11 @@ export function loadNativeFrom(options: LoadNativeOptions): NativeBinding {
   for (const file of nativeCandidates(options.root, options.runtime)) {
     if (!options.exists(file)) {
       attempts.push({ file, missing: true, reason: 'no such file' });
+      continue;
+    }
+    if (options.runtime.missingCpuFlags.length > 0) {
+      // Loaded all the same, it would end the process at the first such instruction.
+      attempts.push({ file, missing: false, reason: `this CPU lacks ${options.runtime.missingCpuFlags.join(', ')}` });
       continue;
     }
     try {
@@ -142,7 +167,7 @@ function describeMachine(runtime: NativeRuntime): string {
   const api = runtime.nodeApiVersion === '' ? 'unknown' : runtime.nodeApiVersion;
   return (
     `Found:  ${runtime.platform}-${runtime.arch}${libc}, Node.js ${runtime.nodeVersion}, Node-API ${api}\n` +
-    `Needed: linux-x64 or linux-arm64 with glibc, Node.js 20.19 or newer, Node-API ${requiredNodeApi} or newer`
+    `Needed: linux-x64 (x86-64-v3) or linux-arm64 with glibc, Node.js 20.19 or newer, Node-API ${requiredNodeApi} or newer`
   );
 }
 
@@ -183,6 +208,12 @@ function suggestFixes(attempts: readonly Attempt[], runtime: NativeRuntime): rea
   }
   if (runtime.glibcVersion === '') {
     fixes.push('Prebuilt binaries need glibc, which this system (musl?) does not have: use a Debian based image, or build here.');
+  }
+  if (runtime.missingCpuFlags.length > 0) {
+    return [
+      'Use a CPU with AVX2 and BMI2 (x86-64-v3: Intel since 2013, AMD since 2015).',
+      "In a virtual machine, give the guest the host's CPU model (QEMU: -cpu host; libvirt: mode='host-passthrough').",
+    ];
   }
   for (const { missing, reason } of attempts) if (!missing) fixes.push(...fixesForReason(reason));
   fixes.push(build);

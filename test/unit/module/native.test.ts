@@ -1,7 +1,13 @@
 // The loader of the addon: each branch, with a made-up file system and a made-up dlopen.
 import { expect, test } from 'vitest';
 import { NativeLoadError } from '../../../src/errors.js';
-import { type LoadNativeOptions, loadNativeFrom, type NativeRuntime, nativeCandidates } from '../../../src/native.js';
+import {
+  type LoadNativeOptions,
+  loadNativeFrom,
+  missingCpuFlags,
+  type NativeRuntime,
+  nativeCandidates,
+} from '../../../src/native.js';
 import { NATIVE_ABI_VERSION } from '../../../src/native-binding.js';
 
 const linux: NativeRuntime = {
@@ -10,6 +16,7 @@ const linux: NativeRuntime = {
   nodeVersion: 'v20.20.2',
   nodeApiVersion: '9',
   glibcVersion: '2.36',
+  missingCpuFlags: [],
 };
 
 function options(files: Record<string, unknown>, runtime: NativeRuntime = linux): LoadNativeOptions {
@@ -58,7 +65,9 @@ test('without any file the error lists both paths, the machine, the need and the
   expect(error.message).toContain(`${prebuilt}\n    no such file`);
   expect(error.message).toContain(`${local}\n    no such file`);
   expect(error.message).toContain('Found:  linux-x64, glibc 2.36, Node.js v20.20.2, Node-API 9');
-  expect(error.message).toContain('Needed: linux-x64 or linux-arm64 with glibc, Node.js 20.19 or newer, Node-API 9 or newer');
+  expect(error.message).toContain(
+    'Needed: linux-x64 (x86-64-v3) or linux-arm64 with glibc, Node.js 20.19 or newer, Node-API 9 or newer',
+  );
   expect(error.message).toMatch(/What to do:\n {2}- Build it on this host: npm run build:native/);
 });
 
@@ -110,4 +119,22 @@ test('a C library other than glibc is named', () => {
 
 test('a Node.js without the Node-API version is told to be updated', () => {
   expect(failure({}, { ...linux, nodeApiVersion: '8', nodeVersion: 'v18.0.0' }).message).toContain('v18.0.0 has no Node-API 9');
+});
+
+test('a CPU without the instructions that the addon uses is refused before the addon is loaded', () => {
+  let loads = 0;
+  const load = () => {
+    loads += 1;
+    return addon;
+  };
+  const old = { ...options({ [local]: addon }, { ...linux, missingCpuFlags: ['avx2', 'bmi2'] }), load };
+  expect(() => loadNativeFrom(old)).toThrow(/this CPU lacks avx2, bmi2(.|\n)*-cpu host/);
+  expect(loads).toBe(0);
+});
+
+test('what a CPU lacks is read from its flags, and nothing is held against a CPU that does not tell', () => {
+  const flags = 'avx avx2 bmi1 bmi2 f16c fma abm movbe xsave';
+  expect(missingCpuFlags(`processor\t: 0\nflags\t\t: fpu sse2 ${flags} rdrand\n`)).toEqual([]);
+  expect(missingCpuFlags(`flags\t\t: fpu sse2 ${flags.replace('avx2 ', '')}\n`)).toEqual(['avx2']);
+  expect(missingCpuFlags('processor\t: 0\n')).toEqual([]);
 });
