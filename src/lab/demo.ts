@@ -60,7 +60,8 @@ export async function runDemo(options: DemoOptions, view: DemoView): Promise<Dem
   const stats = await settledStats(balancer);
   view.end();
   const seconds = (performance.now() - start) / 1000;
-  return makeReport({ ...options, seconds, interfaces: balancer.interfaces, checks, stats });
+  const { family, workers } = options;
+  return makeReport({ family, workers, seconds, interfaces: balancer.interfaces, checks, stats });
 }
 
 type DemoStage = readonly [text: (options: DemoOptions) => string, check: (stage: Stage) => Promise<DemoCheck>];
