@@ -162,7 +162,7 @@ function build(part, inputs, outputs, includes = []) {
   const built = existsSync(stampOf(part)) ? statSync(stampOf(part)).mtimeMs : 0;
   const present = outputs.every((output) => existsSync(join(root, output)));
   if (present && inputs.every((input) => newest(join(root, input)) <= built)) return;
-  step(`setup: building (npm run build:${part})`);
+  step(`setup: building (npm run build:${part})${built === 0 ? '; the first time takes minutes' : ''}`);
   const started = new Date();
   runStep('npm', ['run', '--silent', `build:${part}`], `the build failed (npm run build:${part})`, 'the lines above say why.');
   mkdirSync(join(root, 'build'), { recursive: true });

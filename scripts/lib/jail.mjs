@@ -26,7 +26,7 @@ export function runInJail(argv, env = {}) {
     const forward = (signal) => {
       if (repeat !== undefined) return;
       const send = () => {
-        for (const pid of childrenOf(child.pid)) process.kill(pid, signal);
+        for (const pid of childrenOf(child.pid)) tell(pid, signal);
       };
       send();
       repeat = setInterval(send, repeatMilliseconds);
@@ -42,6 +42,14 @@ export function runInJail(argv, env = {}) {
     child.once('error', (error) => settle(() => reject(error)));
     child.once('exit', (code) => settle(() => resolve(code ?? 137)));
   });
+}
+
+function tell(pid, signal) {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // It ended after it was listed, which is all that the signal is for.
+  }
 }
 
 function childrenOf(pid) {
