@@ -2,8 +2,12 @@
 // loaded by several worker_threads at once; the cleanup hook stops every thread that an environment started before it goes.
 // Thread: the JavaScript thread of each environment.
 #include <bpf/libbpf.h>
+#include <dlfcn.h>
 #include <napi.h>
 #include <sys/utsname.h>
+#include <xdp/xsk.h>
+
+#include <cstdlib>
 
 #include "addon/convert.h"
 #include "addon/dataplane_wrap.h"
@@ -22,11 +26,22 @@ Napi::Value thrown(Napi::Env env, const Error& error) {
   return env.Undefined();
 }
 
+/// libxdp does not tell its version; the name of the file that was loaded does: libxdp.so.1.3.1. Empty when it does not.
+std::string libxdp_version() {
+  Dl_info library{};
+  if (dladdr(reinterpret_cast<void*>(&xsk_umem__create), &library) == 0 || library.dli_fname == nullptr) return {};
+  const std::unique_ptr<char, decltype(&std::free)> path(realpath(library.dli_fname, nullptr), &std::free);
+  if (!path) return {};
+  const std::string file = path.get();
+  const std::size_t version = file.find(".so.");
+  return version == std::string::npos ? std::string() : file.substr(version + 4);
+}
+
 Napi::Value versions(const Napi::CallbackInfo& info) {
   auto object = Napi::Object::New(info.Env());
   object.Set("addon", MILLRACE_VERSION);
   object.Set("libbpf", std::to_string(libbpf_major_version()) + "." + std::to_string(libbpf_minor_version()));
-  object.Set("libxdp", "1.3");
+  if (const std::string libxdp = libxdp_version(); !libxdp.empty()) object.Set("libxdp", libxdp);
   utsname name{};
   if (uname(&name) == 0) object.Set("kernel", name.release);
   object.Set("compiler", __VERSION__);

@@ -1,5 +1,5 @@
 // JavaScript values to native ones and back. The TypeScript side has validated everything (src/config), so a wrong type here is a
-// defect of ours: it ends in a default and an assertion in debug builds, never in a crash.
+// defect of ours: a value that does not fit becomes its default.
 // Thread: the JavaScript thread.
 #pragma once
 

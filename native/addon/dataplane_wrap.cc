@@ -57,10 +57,39 @@ Napi::Value show(Napi::Env env, void* data, std::size_t bytes, std::shared_ptr<S
 
 }  // namespace
 
+std::shared_ptr<Dataplane> DataplaneHolder::running() const {
+  const std::lock_guard lock(pointer_);
+  return dataplane_;
+}
+
+void DataplaneHolder::set_running(std::shared_ptr<Dataplane> dataplane) {
+  // By exchange: the argument, with what was there before, goes after the lock.
+  const std::lock_guard lock(pointer_);
+  dataplane_.swap(dataplane);
+}
+
+Result<void> DataplaneHolder::start() {
+  const std::lock_guard lock(turn_);
+  if (stopped_) return not_running();
+  auto started = Dataplane::start(options_);
+  if (!started) return started.error();
+  set_running(std::move(started).value());
+  return {};
+}
+
+Result<ApplyOutcome> DataplaneHolder::apply(TablesConfig tables) {
+  const std::lock_guard lock(turn_);
+  const std::shared_ptr<Dataplane> dataplane = running();
+  if (!dataplane) return not_running();
+  return dataplane->apply(std::move(tables));
+}
+
 void DataplaneHolder::stop() {
-  const std::lock_guard lock(mutex);
-  stopped = true;
-  dataplane.reset();
+  const std::lock_guard lock(turn_);
+  stopped_ = true;
+  // Here, and not with the last reference: who reads statistics meanwhile must not be the one that waits for the threads.
+  if (const std::shared_ptr<Dataplane> dataplane = running()) dataplane->stop();
+  set_running(nullptr);
 }
 
 Napi::Function DataplaneWrap::define(Napi::Env env) {
@@ -73,9 +102,11 @@ Napi::Function DataplaneWrap::define(Napi::Env env) {
 }
 
 DataplaneWrap::DataplaneWrap(const Napi::CallbackInfo& info)
-    : Napi::ObjectWrap<DataplaneWrap>(info), holder_(std::make_shared<DataplaneHolder>()) {
-  holder_->options = decode_options(info[0].As<Napi::Object>());
-  info.Env().GetInstanceData<InstanceData>()->dataplanes.push_back(holder_);
+    : Napi::ObjectWrap<DataplaneWrap>(info),
+      holder_(std::make_shared<DataplaneHolder>(decode_options(info[0].As<Napi::Object>()))) {
+  auto& dataplanes = info.Env().GetInstanceData<InstanceData>()->dataplanes;
+  std::erase_if(dataplanes, [](const auto& weak) { return weak.expired(); });
+  dataplanes.push_back(holder_);
 }
 
 DataplaneWrap::~DataplaneWrap() { release_loop(); }
@@ -97,17 +128,10 @@ Napi::Value DataplaneWrap::start(const Napi::CallbackInfo& info) {
   hold_loop(info.Env());
   Ref();  // until the promise settles: the callbacks below use this object
   const auto holder = holder_;
-  return Task<int>::run(
+  return Task<void>::run(
       info.Env(),
-      [holder]() -> Result<int> {
-        const std::lock_guard lock(holder->mutex);
-        if (holder->stopped) return not_running();
-        auto started = Dataplane::start(holder->options);
-        if (!started) return started.error();
-        holder->dataplane = std::move(started).value();
-        return 0;
-      },
-      [this](Napi::Env env, const Result<int>& result) {
+      [holder] { return holder->start(); },
+      [this](Napi::Env env, const Result<void>& result) {
         if (!result) release_loop();
         Unref();
         return env.Undefined();
@@ -119,11 +143,7 @@ Napi::Value DataplaneWrap::apply(const Napi::CallbackInfo& info) {
   const auto holder = holder_;
   return Task<ApplyOutcome>::run(
       info.Env(),
-      [holder, tables]() -> Result<ApplyOutcome> {
-        const std::lock_guard lock(holder->mutex);
-        if (!holder->dataplane) return not_running();
-        return holder->dataplane->apply(std::move(*tables));
-      },
+      [holder, tables] { return holder->apply(std::move(*tables)); },
       [](Napi::Env env, const Result<ApplyOutcome>& result) {
         return result ? encode_outcome(env, result.value()) : env.Undefined();
       });
@@ -132,44 +152,43 @@ Napi::Value DataplaneWrap::apply(const Napi::CallbackInfo& info) {
 Napi::Value DataplaneWrap::stop(const Napi::CallbackInfo& info) {
   Ref();
   const auto holder = holder_;
-  return Task<int>::run(
+  return Task<void>::run(
       info.Env(),
-      [holder]() -> Result<int> {
+      [holder] {
         holder->stop();
-        return 0;
+        return Result<void>();
       },
-      [this](Napi::Env env, const Result<int>&) {
+      [this](Napi::Env env, const Result<void>&) {
         release_loop();
         Unref();
         return env.Undefined();
       });
 }
 
-Napi::Value DataplaneWrap::counters(const Napi::CallbackInfo& info) {
+/// The statistics of the worker that the first argument names; null and an exception when nothing runs.
+std::shared_ptr<SharedStatistics> DataplaneWrap::statistics_of(const Napi::CallbackInfo& info) const {
   const std::uint32_t worker = info[0].ToNumber().Uint32Value();
-  Dataplane* dataplane = holder_->dataplane.get();
-  if (dataplane == nullptr || worker >= dataplane->workers()) {
-    Napi::Error(info.Env(), encode_error(info.Env(), not_running())).ThrowAsJavaScriptException();
-    return info.Env().Undefined();
-  }
-  const auto statistics = dataplane->statistics(worker);
+  const std::shared_ptr<Dataplane> dataplane = holder_->running();
+  if (dataplane && worker < dataplane->workers()) return dataplane->statistics(worker);
+  Napi::Error(info.Env(), encode_error(info.Env(), not_running())).ThrowAsJavaScriptException();
+  return nullptr;
+}
+
+Napi::Value DataplaneWrap::counters(const Napi::CallbackInfo& info) {
+  const auto statistics = statistics_of(info);
+  if (!statistics) return info.Env().Undefined();
   return show(info.Env(), statistics->counters.data(), kCounterSlots * sizeof(std::uint64_t), statistics);
 }
 
 Napi::Value DataplaneWrap::server_stats(const Napi::CallbackInfo& info) {
-  const std::uint32_t worker = info[0].ToNumber().Uint32Value();
-  Dataplane* dataplane = holder_->dataplane.get();
-  if (dataplane == nullptr || worker >= dataplane->workers()) {
-    Napi::Error(info.Env(), encode_error(info.Env(), not_running())).ThrowAsJavaScriptException();
-    return info.Env().Undefined();
-  }
-  const auto statistics = dataplane->statistics(worker);
+  const auto statistics = statistics_of(info);
+  if (!statistics) return info.Env().Undefined();
   return show(info.Env(), statistics->servers.data(), statistics->servers.capacity() * sizeof(ServerStats), statistics);
 }
 
 Napi::Value DataplaneWrap::interfaces(const Napi::CallbackInfo& info) {
-  Dataplane* dataplane = holder_->dataplane.get();
-  return encode_interfaces(info.Env(), dataplane == nullptr ? std::vector<InterfaceStatus>{} : dataplane->interfaces());
+  const std::shared_ptr<Dataplane> dataplane = holder_->running();
+  return encode_interfaces(info.Env(), dataplane ? dataplane->interfaces() : std::vector<InterfaceStatus>{});
 }
 
 void DataplaneWrap::ref(const Napi::CallbackInfo& info) {

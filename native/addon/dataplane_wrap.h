@@ -6,20 +6,33 @@
 
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include "worker/dataplane.h"
 
 namespace millrace::addon {
 
 /// The dataplane behind a wrap. Shared with tasks in flight, so that it outlives the JavaScript object if it must.
-struct DataplaneHolder {
-  DataplaneOptions options;
-  /// Orders start, apply and stop, which run on pool threads.
-  std::mutex mutex;
-  std::unique_ptr<Dataplane> dataplane;
-  bool stopped = false;
+class DataplaneHolder {
+ public:
+  explicit DataplaneHolder(DataplaneOptions options) : options_(std::move(options)) {}
 
+  // Blocking, one after the other: for pool threads and the cleanup hook.
+  Result<void> start();
+  Result<ApplyOutcome> apply(TablesConfig tables);
   void stop();
+
+  /// The running dataplane or nothing. Never waits for the calls above, so that JavaScript may read statistics during them.
+  std::shared_ptr<Dataplane> running() const;
+
+ private:
+  void set_running(std::shared_ptr<Dataplane> dataplane);
+
+  const DataplaneOptions options_;
+  std::mutex turn_;
+  bool stopped_ = false;  // guarded by turn_
+  mutable std::mutex pointer_;
+  std::shared_ptr<Dataplane> dataplane_;  // guarded by pointer_
 };
 
 class DataplaneWrap : public Napi::ObjectWrap<DataplaneWrap> {
@@ -37,6 +50,7 @@ class DataplaneWrap : public Napi::ObjectWrap<DataplaneWrap> {
   Napi::Value interfaces(const Napi::CallbackInfo& info);
   void ref(const Napi::CallbackInfo& info);
   void unref(const Napi::CallbackInfo& info);
+  std::shared_ptr<SharedStatistics> statistics_of(const Napi::CallbackInfo& info) const;
   void hold_loop(Napi::Env env);
   void release_loop();
 
