@@ -1,13 +1,11 @@
 // The thread's life: pin, loop, sleep, end.
 #include "worker/worker_thread.h"
 
-#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <time.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
 
 namespace millrace {
@@ -39,6 +37,10 @@ Now Now::read() {
 }
 
 void WorkerThread::start() {
+  waiting_.push_back({parts_.links->bell(parts_.worker).fd(), POLLIN, 0});
+  for (AfXdpPort* port : parts_.ports) {
+    for (const int fd : port->descriptors()) waiting_.push_back({fd, POLLIN, 0});
+  }
   thread_ = std::thread([this] { run(); });
 }
 
@@ -87,14 +89,6 @@ void WorkerThread::sleep() {
     bell.awake();
     return;
   }
-  std::array<pollfd, 65> waiting{};
-  nfds_t count = 0;
-  waiting[count++] = {bell.fd(), POLLIN, 0};
-  for (AfXdpPort* port : parts_.ports) {
-    for (const int fd : port->descriptors()) {
-      if (count < waiting.size()) waiting[count++] = {fd, POLLIN, 0};
-    }
-  }
   WorkerState& state = parts_.loop->state();
   const std::uint32_t due = state.timers->next_due_ms(Now::read().ms());
   int timeout = due > static_cast<std::uint32_t>(kLongestSleepMs) ? kLongestSleepMs : static_cast<int>(due);
@@ -102,7 +96,7 @@ void WorkerThread::sleep() {
   if (parts_.loop->starved()) timeout = std::min(timeout, kStarvedSleepMs);
   state.counters.add(Counter::sleeps);
   parts_.published->leave(parts_.worker);
-  (void)poll(waiting.data(), count, timeout);
+  (void)poll(waiting_.data(), waiting_.size(), timeout);
   parts_.published->wake(parts_.worker);
   bell.awake();
 }

@@ -2,6 +2,8 @@
 // Threads: start() and stop() on the control side; everything between runs on the thread it owns.
 #pragma once
 
+#include <poll.h>
+
 #include <atomic>
 #include <memory>
 #include <thread>
@@ -39,10 +41,12 @@ class WorkerThread {
 
  private:
   void run();
-  /// Waits for packets, a neighbour's bell or the next timer. False when there was work after all.
+  /// Waits for packets, a neighbour's bell or the next timer; returns at once when there is work after all.
   void sleep();
 
   Parts parts_;
+  /// What sleep() waits for: the bell, then every queue of every port.
+  std::vector<pollfd> waiting_;
   std::atomic<bool> stopping_{false};
   std::thread thread_;
 };
