@@ -4,7 +4,7 @@
 // Thread: the JavaScript thread that asks; each worker_thread loads an instance of its own.
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { dirname, join, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createError } from './errors.js';
 import { NATIVE_ABI_VERSION, type NativeBinding } from './native-binding.js';
@@ -124,7 +124,7 @@ export function loadNativeFrom(options: LoadNativeOptions): NativeBinding {
     }
   }
   const code = attempts.every((attempt) => attempt.missing) ? 'MILLRACE_E_NATIVE_MISSING' : 'MILLRACE_E_NATIVE_LOAD_FAILED';
-  const fixes = suggestFixes(attempts, options.runtime);
+  const fixes = suggestFixes(attempts, options);
   throw createError(code, failureText(attempts, options.runtime, fixes), {
     remedy: 'Do one of the things listed; millrace doctor shows the whole host.',
   });
@@ -179,8 +179,12 @@ function failureText(attempts: readonly Attempt[], runtime: NativeRuntime, fixes
   return `The native addon could not be loaded.\nTried:\n${tried}\n${describeMachine(runtime)}\nWhat to do:\n${todo}`;
 }
 
-const build =
-  'Build it on this host: npm run build:native (needs g++, cmake, ninja, clang-14, bpftool, libxdp-dev, libbpf-dev, libmnl-dev).';
+function howToBuild(root: string): string {
+  const command = root.split(sep).includes('node_modules')
+    ? `npm install --no-save cmake-js && npm run --prefix ${root} build:native`
+    : 'npm run build:native';
+  return `Build it on this host: ${command} (needs g++, cmake, ninja, clang-14, bpftool, libxdp-dev, libbpf-dev, libmnl-dev).`;
+}
 
 /** Debian package of each shared library that the addon is linked with. */
 const libraryPackages: Readonly<Record<string, string>> = {
@@ -192,7 +196,7 @@ const libraryPackages: Readonly<Record<string, string>> = {
   'libstdc++': 'libstdc++6',
 };
 
-function suggestFixes(attempts: readonly Attempt[], runtime: NativeRuntime): readonly string[] {
+function suggestFixes(attempts: readonly Attempt[], { root, runtime }: LoadNativeOptions): readonly string[] {
   if (runtime.platform !== 'linux') {
     return [
       `The dataplane needs Linux; this is ${runtime.platform}. Use a Linux host, or a virtual machine or container with Linux.`,
@@ -216,7 +220,7 @@ function suggestFixes(attempts: readonly Attempt[], runtime: NativeRuntime): rea
     ];
   }
   for (const { missing, reason } of attempts) if (!missing) fixes.push(...fixesForReason(reason));
-  fixes.push(build);
+  fixes.push(howToBuild(root));
   if (attempts.every((attempt) => attempt.missing)) {
     fixes.push(
       'If the package was installed from a registry, install it again: the binary of this platform should have been in it.',

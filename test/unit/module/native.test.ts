@@ -121,6 +121,11 @@ test('a Node.js without the Node-API version is told to be updated', () => {
   expect(failure({}, { ...linux, nodeApiVersion: '8', nodeVersion: 'v18.0.0' }).message).toContain('v18.0.0 has no Node-API 9');
 });
 
+test('an installed package says how it is built where it was installed', () => {
+  const installed = { ...options({}), root: '/app/node_modules/millrace' };
+  expect(() => loadNativeFrom(installed)).toThrow('npm run --prefix /app/node_modules/millrace build:native');
+});
+
 test('a CPU without the instructions that the addon uses is refused before the addon is loaded', () => {
   let loads = 0;
   const load = () => {
