@@ -66,10 +66,10 @@ class Running {
       while (!published_.all_reached(published_.epoch())) std::this_thread::yield();
       reclaim();
     }
-    EXPECT_EQ(published_.reclaim(), 0u);
     stop_ = true;
     for (std::uint32_t worker = 0; worker < workers; worker++) stage_.links().bell(worker).ring();
     for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(published_.reclaim(), 0u);
   }
   std::uint64_t slept() const { return slept_; }
 
