@@ -66,28 +66,30 @@ inline void rewrite_ports(std::uint8_t* l4, std::uint8_t protocol, be16 source, 
   }
 }
 
-}  // namespace detail
-
-/// Rewrites the packet for its way on; the Ethernet header gets `hop`'s addresses.
-inline void translate(const WorkerState& state, const Session& session, Direction direction, const Packet& packet,
-                      const PacketMeta& meta, const NextHop& hop) {
-  const ServiceIdentity& service = state.service_slots[session.service];
-  const ServerIdentity& server = state.server_slots[session.server];
-  const LocalIdentity& local = state.local_slots[session.local];
-  const bool inbound = direction == Direction::kInbound;
-  const IpAddress& source = inbound ? local.address : service.address;
-  const IpAddress& destination = inbound ? server.address : session.client;
-  const be16 source_port = inbound ? session.local_port : session.vip_port;
-  const be16 destination_port = inbound ? server.port : session.client_port;
-  const std::uint16_t delta = inbound ? session.l4_delta : net::inverse(session.l4_delta);
-
+inline void rewrite(const Packet& packet, const PacketMeta& meta, const NextHop& hop, const IpAddress& source,
+                    const IpAddress& destination, be16 source_port, be16 destination_port, std::uint16_t delta) {
   std::memcpy(packet.data, &hop, 12);  // destination and source stand there as on the wire
   if (meta.ipv6) {
-    detail::rewrite_ipv6(packet.data + meta.l3_offset, source, destination);
+    rewrite_ipv6(packet.data + meta.l3_offset, source, destination);
   } else {
-    detail::rewrite_ipv4(packet.data + meta.l3_offset, source, destination);
+    rewrite_ipv4(packet.data + meta.l3_offset, source, destination);
   }
-  detail::rewrite_ports(packet.data + meta.l4_offset, meta.protocol, source_port, destination_port, delta);
+  rewrite_ports(packet.data + meta.l4_offset, meta.protocol, source_port, destination_port, delta);
+}
+
+}  // namespace detail
+
+/// Rewrites the packet for its way on; the Ethernet header gets `hop`'s addresses. One branch for the direction, and not one per value.
+inline void translate(const WorkerState& state, const Session& session, Direction direction, const Packet& packet,
+                      const PacketMeta& meta, const NextHop& hop) {
+  const ServerIdentity& server = state.server_slots[session.server];
+  if (direction == Direction::kInbound) {
+    detail::rewrite(packet, meta, hop, state.local_slots[session.local].address, server.address, session.local_port, server.port,
+                    session.l4_delta);
+  } else {
+    detail::rewrite(packet, meta, hop, state.service_slots[session.service].address, session.client, session.vip_port,
+                    session.client_port, net::inverse(session.l4_delta));
+  }
 }
 
 }  // namespace millrace::fullnat

@@ -3,6 +3,7 @@
 // Thread: any. No state.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -15,12 +16,11 @@ namespace millrace::net {
 /// A partial one's complement sum, 64 bits wide so that carries are folded once at the end.
 using Sum = std::uint64_t;
 
+/// The 16-bit one's complement sum. A number plus itself with exchanged halves has in its upper half the sum of the halves, and the
+/// carry out of the lower half has come back in.
 inline std::uint16_t fold(Sum sum) {
-  sum = (sum & 0xffffffffu) + (sum >> 32);
-  sum = (sum & 0xffffffffu) + (sum >> 32);
-  sum = (sum & 0xffffu) + (sum >> 16);
-  sum = (sum & 0xffffu) + (sum >> 16);
-  return static_cast<std::uint16_t>((sum & 0xffffu) + (sum >> 16));
+  const auto half = static_cast<std::uint32_t>((sum + std::rotl(sum, 32)) >> 32);
+  return static_cast<std::uint16_t>((half + std::rotl(half, 16)) >> 16);
 }
 
 /// One's complement sum of two 16-bit words: with only two there is one carry, which comes back in at the other end.

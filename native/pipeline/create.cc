@@ -31,11 +31,12 @@ SessionId create_session(WorkerState& state, const ServiceTable& service, const 
   session.protocol = meta.protocol;
   session.flags = meta.ipv6 ? session_flag::kIpv6 : std::uint8_t{0};
   const SessionHashes hashes = hashes_of(state, session);
-  const SessionId id = state.sessions->insert(hashes.inbound, hashes.outbound);
+  const SessionId id = state.sessions->begin_insert(hashes.inbound, hashes.outbound);
   if (id == kNoSession) {
     state.local_ports->release(server.endpoint, port->local, port->port);
     return reason = DropReason::session_table_full, kNoSession;
   }
+  state.notes.created[state.notes.created_count++] = {id, hashes.outbound};
   Session& stored = state.sessions->at(id);
   stored = session;
   stored.l4_delta = fullnat::l4_delta(state, stored);
@@ -56,9 +57,15 @@ SessionId create_session(WorkerState& state, const ServiceTable& service, const 
   return id;
 }
 
-void remove_session(WorkerState& state, SessionId id) {
+void finish_created(WorkerState& state) {
+  for (std::uint32_t i = 0; i < state.notes.created_count; i++) {
+    state.sessions->finish_insert(state.notes.created[i].id, state.notes.created[i].hash_out);
+  }
+  state.notes.created_count = 0;
+}
+
+void remove_session(WorkerState& state, SessionId id, const SessionHashes& hashes) {
   const Session& session = state.sessions->at(id);
-  const SessionHashes hashes = hashes_of(state, session);
   state.local_ports->release(state.server_slots[session.server].endpoint, session.local, session.local_port);
   ServerStats& stats = state.server_stats[session.server];
   if ((session.flags & session_flag::kActive) != 0) {

@@ -7,6 +7,7 @@
 
 #include <cstring>
 
+#include "net/checksum.h"
 #include "pipeline/parse.h"
 
 namespace millrace {
@@ -20,25 +21,21 @@ T load(const std::uint8_t* p) {
   return value;
 }
 
-/// Whether 20 bytes are an IPv4 header with a right checksum: they sum to 0xffff (RFC 1071), here eight bytes at a time with the
-/// carry brought back in.
+/// Whether the 20 bytes of an IPv4 header have a right checksum: they sum to 0xffff (RFC 1071).
 inline bool ipv4_checksum_right(const std::uint8_t* header) {
-  std::uint64_t sum = 0;
-  const bool carry = __builtin_add_overflow(load<std::uint64_t>(header), load<std::uint64_t>(header + 8), &sum);
-  const bool carry_again = __builtin_add_overflow(sum, std::uint64_t{load<std::uint32_t>(header + 16)} + (carry ? 1u : 0u), &sum);
-  sum = (sum & 0xffffffffu) + (sum >> 32) + (carry_again ? 1u : 0u);
-  sum = (sum & 0xffffu) + (sum >> 16 & 0xffffu) + (sum >> 32);
-  return sum == 0xffff || sum == 0x1fffe;
+  return net::fold(net::Sum{load<std::uint32_t>(header)} + load<std::uint32_t>(header + 4) + load<std::uint32_t>(header + 8) +
+                   load<std::uint32_t>(header + 12) + load<std::uint32_t>(header + 16)) == 0xffff;
 }
 
 /// Ports, flags and lengths of the transport header at `l4`, which has `room` bytes. Everything but the addresses.
-inline bool transport_plain(const std::uint8_t* l4, std::uint32_t room, bool zero_checksum_allowed, PacketMeta& meta) {
-  if (meta.protocol == net::kProtocolUdp) {
+inline bool transport_plain(const std::uint8_t* l4, std::uint32_t room, std::uint8_t protocol, bool zero_checksum_allowed,
+                            PacketMeta& meta) {
+  if (protocol == net::kProtocolUdp) {
     const auto* udp = reinterpret_cast<const net::Udp*>(l4);
     const std::uint32_t length = udp->length.host();
     if (length < sizeof(net::Udp) || length > room || (udp->checksum.raw == 0 && !zero_checksum_allowed)) return false;
     meta.tcp_flags = 0;
-  } else if (meta.protocol == net::kProtocolTcp && room >= sizeof(net::Tcp)) {
+  } else if (protocol == net::kProtocolTcp && room >= sizeof(net::Tcp)) {
     using namespace net::tcp_flag;
     const auto* tcp = reinterpret_cast<const net::Tcp*>(l4);
     const std::uint8_t flags = tcp->flags & (kFin | kSyn | kRst | kAck);
@@ -49,10 +46,13 @@ inline bool transport_plain(const std::uint8_t* l4, std::uint32_t room, bool zer
   } else {
     return false;
   }
-  meta.source_port = be16::from_raw(load<std::uint16_t>(l4));
-  meta.destination_port = be16::from_raw(load<std::uint16_t>(l4 + 2));
+  const auto source_port = load<std::uint16_t>(l4);
+  const auto destination_port = load<std::uint16_t>(l4 + 2);
+  meta.source_port = be16::from_raw(source_port);
+  meta.destination_port = be16::from_raw(destination_port);
+  meta.protocol = protocol;
   // Equal ports are rare; those that are also a land attack are for parse_packet() to find.
-  return meta.source_port.raw != 0 && meta.destination_port.raw != 0 && meta.source_port != meta.destination_port;
+  return source_port != 0 && destination_port != 0 && source_port != destination_port;
 }
 
 inline bool parse_fast_ipv4(Packet& packet, PacketMeta& meta) {
@@ -64,12 +64,14 @@ inline bool parse_fast_ipv4(Packet& packet, PacketMeta& meta) {
   const bool source_allowed = top - 1 < 223 && top != 127;
   const bool whole = (ip->fragment.raw & be16(0x3fff).raw) == 0;
   if (!source_allowed || !whole || ip->ttl <= 1 || !ipv4_checksum_right(packet.data + l3)) return false;
-  meta.protocol = ip->protocol;
-  if (!transport_plain(packet.data + l4, total - static_cast<std::uint32_t>(sizeof(net::Ipv4)), true, meta)) return false;
-  meta.source = IpAddress::v4(ip->source);
-  meta.destination = IpAddress::v4(ip->destination);
+  const IpAddress source_address = IpAddress::v4(ip->source);
+  const IpAddress destination_address = IpAddress::v4(ip->destination);
+  const std::uint8_t ttl = ip->ttl;
+  if (!transport_plain(packet.data + l4, total - static_cast<std::uint32_t>(sizeof(net::Ipv4)), ip->protocol, true, meta)) return false;
+  meta.source = source_address;
+  meta.destination = destination_address;
   meta.ipv6 = false;
-  meta.ttl = ip->ttl;
+  meta.ttl = ttl;
   meta.l3_offset = l3;
   meta.l4_offset = l4;
   meta.l3_length = static_cast<std::uint16_t>(total);
@@ -86,8 +88,7 @@ inline bool parse_fast_ipv6(Packet& packet, PacketMeta& meta) {
   // Global unicast, 2000::/3, and unique local, fc00::/7: none of the sources that no host may use lies there.
   const std::uint8_t first = ip->source[0];
   if ((first & 0xe0) != 0x20 && (first & 0xfe) != 0xfc) return false;
-  meta.protocol = ip->next_header;
-  if (!transport_plain(packet.data + l4, payload, false, meta)) return false;
+  if (!transport_plain(packet.data + l4, payload, ip->next_header, false, meta)) return false;
   meta.source = IpAddress::v6(ip->source);
   meta.destination = IpAddress::v6(ip->destination);
   meta.ipv6 = true;

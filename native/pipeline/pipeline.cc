@@ -1,6 +1,8 @@
 // The three stages and their batching.
 #include "pipeline/pipeline.h"
 
+#include <algorithm>
+
 #include "forwarders/fullnat.h"
 #include "pipeline/classify.h"
 #include "pipeline/create.h"
@@ -95,13 +97,35 @@ void run_pipeline(WorkerState& state, Batch& batch) {
     }
     forward(state, network, batch.packets[k], metas[k], ref, batch.verdicts[k]);
   }
+  finish_created(state);
 }
 
-std::uint32_t run_timers(WorkerState& state, std::uint32_t budget, Batch& released) {
-  state.timers->advance(state.now_ms, budget, [&](SessionId id) {
-    remove_session(state, id);
-    state.counters.add(Counter::sessions_expired);
+namespace {
+
+/// Ends sessions whose time has come, at most `budget`. First all are collected and the lines of their entries asked for, then they
+/// are removed: one after the other, each would wait twice for memory. Returns how many were looked at.
+std::uint32_t expire_some(WorkerState& state, std::uint32_t budget) {
+  struct Ending {
+    SessionId id;
+    SessionHashes hashes;
+  };
+  std::array<Ending, kBatchSize> ending;
+  std::uint32_t count = 0;
+  const std::uint32_t looked_at = state.timers->advance(state.now_ms, std::min(budget, kBatchSize), [&](SessionId id) {
+    const SessionHashes hashes = hashes_of(state, state.sessions->at(id));
+    state.sessions->prefetch_entry(hashes.inbound);
+    state.sessions->prefetch_entry(hashes.outbound);
+    ending[count++] = {id, hashes};
   });
+  for (std::uint32_t i = 0; i < count; i++) remove_session(state, ending[i].id, ending[i].hashes);
+  state.counters.add(Counter::sessions_expired, count);
+  return looked_at;
+}
+
+}  // namespace
+
+std::uint32_t run_timers(WorkerState& state, std::uint32_t budget, Batch& released) {
+  for (std::uint32_t left = budget, looked_at = 1; left != 0 && looked_at != 0; left -= looked_at) looked_at = expire_some(state, left);
   state.held.expire(state.now_ms, [&](const Packet& packet) {
     released.push(packet);
     state.counters.sub(Counter::held_packets);

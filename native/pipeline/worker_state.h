@@ -25,6 +25,13 @@ namespace millrace {
 struct BatchNotes {
   std::array<PacketMeta, kBatchSize> metas;
   std::array<SessionRef, kBatchSize> candidates;
+  /// Sessions created in this batch whose second entry is still to be made (create.h).
+  struct Created {
+    SessionId id;
+    std::uint64_t hash_out;
+  };
+  std::array<Created, kBatchSize> created;
+  std::uint32_t created_count = 0;
 };
 
 /// How many packets without a session a worker passes round in one millisecond (classify.h).

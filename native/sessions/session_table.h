@@ -80,8 +80,18 @@ class SessionTable {
 
   /// A zeroed session that is found by both hashes; kNoSession when the table is full. Does not look for duplicates.
   SessionId insert(std::uint64_t hash_in, std::uint64_t hash_out);
+  /// The same in two steps, for a caller with other work to do while the memory of the second entry comes: after begin_insert() the
+  /// session is found by hash_in, after finish_insert() by both. In between it must not be erased.
+  SessionId begin_insert(std::uint64_t hash_in, std::uint64_t hash_out) {
+    prefetch_entry(hash_out);
+    return insert_one_way(hash_in, Direction::kInbound);
+  }
+  void finish_insert(SessionId id, std::uint64_t hash_out) { add_entry(hash_out, make_ref(id, Direction::kOutbound)); }
   /// The same for a session of which only one direction passes here (direct routing, tunnels, the half kept on another worker).
   SessionId insert_one_way(std::uint64_t hash, Direction direction);
+
+  /// Starts loading the bucket line of `hash` because an entry will be added or removed.
+  void prefetch_entry(std::uint64_t hash) const { __builtin_prefetch(bucket_of(hash), 1, 3); }
 
   /// Frees the session and its entries. The hashes are those given to insert().
   void erase(SessionId id, std::uint64_t hash_in, std::uint64_t hash_out);

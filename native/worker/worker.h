@@ -70,7 +70,8 @@ class alignas(kCacheLine) Worker {
   };
   /// Marks a packet in Outgoing as our own answer, so that it is counted as such when it is sent.
   static constexpr std::uint8_t kReplyMark = 1;
-  static constexpr std::uint32_t kTimersPerTurn = 64;
+  /// A turn may create 64 sessions per port, and the timer looks at each at least twice: when its slot comes nearer and when it ends.
+  static constexpr std::uint32_t kTimersPerTurn = 2 * kBatchSize;
 
   /// Held packets wait for next hops: tries each once with the new ones.
   void retry_held() {
