@@ -71,9 +71,11 @@ void run_pipeline(WorkerState& state, Batch& batch) {
   std::array<PacketMeta, kBatchSize>& metas = state.notes.metas;
   std::array<SessionRef, kBatchSize>& candidates = state.notes.candidates;
 
-  for (std::uint32_t i = 0; i < batch.count && i < kPrefetchDistance; i++) __builtin_prefetch(batch.packets[i].data, 1, 3);
-  for (std::uint32_t i = 0; i < batch.count; i++) {
-    if (i + kPrefetchDistance < batch.count) __builtin_prefetch(batch.packets[i + kPrefetchDistance].data, 1, 3);
+  const std::uint32_t count = batch.count;
+
+  for (std::uint32_t i = 0; i < count && i < kPrefetchDistance; i++) __builtin_prefetch(batch.packets[i].data, 1, 3);
+  for (std::uint32_t i = 0; i < count; i++) {
+    if (i + kPrefetchDistance < count) __builtin_prefetch(batch.packets[i + kPrefetchDistance].data, 1, 3);
     DropReason reason;
     if (parse_fast(batch.packets[i], metas[i]) || parse_packet(batch.packets[i], metas[i], reason)) [[likely]] {
       metas[i].hash = hash_of(state, metas[i]);
@@ -85,17 +87,19 @@ void run_pipeline(WorkerState& state, Batch& batch) {
   }
 
   const NetworkView network(*state.snapshot->network);
-  for (std::uint32_t i = 0; i < batch.count + kProbeDistance; i++) {
-    if (i < batch.count && batch.verdicts[i].action == Action::kNone) candidates[i] = state.sessions->probe(metas[i].hash);
-    if (i < kProbeDistance) continue;
-    const std::uint32_t k = i - kProbeDistance;
-    if (batch.verdicts[k].action != Action::kNone) continue;
-    SessionRef ref = candidates[k];
-    if (ref == kNoRef || !belongs_to(state, state.sessions->at(ref_id(ref)), ref_direction(ref), metas[k])) [[unlikely]] {
-      ref = find_or_create(state, batch.packets[k], metas[k], batch.verdicts[k]);
+  const auto probe = [&](std::uint32_t i) {
+    if (batch.verdicts[i].action == Action::kNone) [[likely]] candidates[i] = state.sessions->probe(metas[i].hash);
+  };
+  for (std::uint32_t i = 0; i < count && i < kProbeDistance; i++) probe(i);
+  for (std::uint32_t i = 0; i < count; i++) {
+    if (i + kProbeDistance < count) probe(i + kProbeDistance);
+    if (batch.verdicts[i].action != Action::kNone) [[unlikely]] continue;
+    SessionRef ref = candidates[i];
+    if (ref == kNoRef || !belongs_to(state, state.sessions->at(ref_id(ref)), ref_direction(ref), metas[i])) [[unlikely]] {
+      ref = find_or_create(state, batch.packets[i], metas[i], batch.verdicts[i]);
       if (ref == kNoRef) continue;
     }
-    forward(state, network, batch.packets[k], metas[k], ref, batch.verdicts[k]);
+    forward(state, network, batch.packets[i], metas[i], ref, batch.verdicts[i]);
   }
   finish_created(state);
 }

@@ -95,6 +95,7 @@ SessionId SessionTable::allocate() {
 
 void SessionTable::free_session(SessionId id) {
   live_[id / 64] &= ~(std::uint64_t{1} << (id % 64));
+  sessions_[id].protocol = 0;  // what a batch has probed before must not take the remains for a session
   sessions_[id].timer_next = free_head_;
   free_head_ = id;
   size_--;
