@@ -8,7 +8,6 @@
 namespace millrace {
 
 SessionId create_session(WorkerState& state, const ServiceTable& service, const PacketMeta& meta, DropReason& reason) {
-  if (state.stopping) return reason = DropReason::service_stopping, kNoSession;
   const int picked = state.schedulers->pick(service);
   if (picked < 0) return reason = DropReason::no_server, kNoSession;
   const ServerSlot server_slot = service.servers[static_cast<std::size_t>(picked)].slot;

@@ -71,7 +71,8 @@ bool parse_ipv4(Packet& packet, PacketMeta& meta, DropReason& reason) {
   }
   if (!ipv4_source_allowed(ip->source)) return reason = DropReason::source_invalid, false;
   if ((ip->fragment.host() & 0x3fff) != 0) return reason = DropReason::fragment, false;
-  if (ip->ttl <= 1) return reason = DropReason::ttl_expired, false;
+  // ICMP to us is answered and not forwarded: it may have come its whole way (RFC 1122 3.2.1.7).
+  if (ip->ttl == 0 || (ip->ttl == 1 && ip->protocol != net::kProtocolIcmp)) return reason = DropReason::ttl_expired, false;
   meta.source = IpAddress::v4(ip->source);
   meta.destination = IpAddress::v4(ip->destination);
   meta.protocol = ip->protocol;
@@ -122,7 +123,7 @@ bool parse_ipv6(Packet& packet, PacketMeta& meta, DropReason& reason) {
   if (!fragment_free && reason == DropReason::ipv6_extension_invalid) return false;
   if (!ipv6_source_allowed(meta.source)) return reason = DropReason::source_invalid, false;
   if (!fragment_free) return false;
-  if (meta.ttl <= 1) return reason = DropReason::ttl_expired, false;
+  if (meta.ttl == 0 || (meta.ttl == 1 && meta.protocol != net::kProtocolIcmpv6)) return reason = DropReason::ttl_expired, false;
   return true;
 }
 

@@ -55,6 +55,20 @@ void forward(WorkerState& state, const NetworkView& network, Packet& packet, con
   verdict = Verdict::forward(hop->interface);
 }
 
+/// A client that opens a connection from the ports of one that has ended: IPVS calls this connection reuse (conn_reuse_mode 1).
+bool begins_anew(const Session& session, Direction direction, const PacketMeta& meta) {
+  constexpr std::uint8_t opening = net::tcp_flag::kSyn | net::tcp_flag::kAck;
+  return meta.protocol == net::kProtocolTcp && (meta.tcp_flags & opening) == net::tcp_flag::kSyn &&
+         direction == Direction::kInbound && tcp_is_over(session.state);
+}
+
+/// Ends a session before its time.
+void end_session(WorkerState& state, SessionId id) {
+  finish_created(state);  // it may be of this batch
+  state.timers->cancel(id);
+  remove_session(state, id, hashes_of(state, state.sessions->at(id)));
+}
+
 /// The probe looked at one candidate; this looks at all, and creates a session where one may begin.
 SessionRef find_or_create(WorkerState& state, Packet& packet, const PacketMeta& meta, Verdict& verdict) {
   const SessionRef found = state.sessions->find(meta.hash, [&](const Session& session, Direction direction) {
@@ -96,6 +110,11 @@ void run_pipeline(WorkerState& state, Batch& batch) {
     if (batch.verdicts[i].action != Action::kNone) [[unlikely]] continue;
     SessionRef ref = candidates[i];
     if (ref == kNoRef || !belongs_to(state, state.sessions->at(ref_id(ref)), ref_direction(ref), metas[i])) [[unlikely]] {
+      ref = find_or_create(state, batch.packets[i], metas[i], batch.verdicts[i]);
+      if (ref == kNoRef) continue;
+    }
+    if (begins_anew(state.sessions->at(ref_id(ref)), ref_direction(ref), metas[i])) [[unlikely]] {
+      end_session(state, ref_id(ref));
       ref = find_or_create(state, batch.packets[i], metas[i], batch.verdicts[i]);
       if (ref == kNoRef) continue;
     }

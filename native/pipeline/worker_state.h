@@ -66,8 +66,6 @@ struct WorkerState {
 
   /// The worker's clock: milliseconds modulo 2^32, set once per batch.
   std::uint32_t now_ms = 0;
-  /// No new sessions any more.
-  bool stopping = false;
   /// How many of them are left in this millisecond; the first may well be number 0, as in captures that were made by hand.
   std::uint32_t search_budget = kSearchesPerMs;
   std::uint32_t search_budget_ms = 0;

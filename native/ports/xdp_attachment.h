@@ -16,6 +16,7 @@
 #include "net/address.h"
 #include "ports/interface_check.h"
 #include "ports/interface_probe.h"
+#include "tables/slots.h"
 
 namespace millrace {
 
@@ -66,7 +67,7 @@ class XdpAttachment {
   const InterfaceProbe& probe() const { return probe_; }
 
   /// The most owned addresses.
-  static constexpr std::uint32_t kMaxAddresses = 65536;
+  static constexpr std::uint32_t kMaxAddresses = kMaxOwnedAddresses;
 
  private:
   struct Program;

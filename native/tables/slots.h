@@ -101,6 +101,8 @@ inline std::uint64_t sessions_now(const ServerStats& stats) {
 inline constexpr std::size_t kMaxServices = 1u << 17;
 inline constexpr std::size_t kMaxServers = 1u << 18;
 inline constexpr std::size_t kMaxLocals = 1u << 16;
+/// VIPs and local addresses together: what the XDP program's table holds.
+inline constexpr std::size_t kMaxOwnedAddresses = 1u << 16;
 
 }  // namespace millrace
 

@@ -43,6 +43,12 @@ Result<void> TableBuilder::check_limits(const TablesConfig& config) const {
     for (const ServerEntry& server : known->second->servers) present.insert({server.address, server.port, service.protocol});
     for (const ServerConfig& server : service.servers) servers += present.contains({server.address, server.port, service.protocol}) ? 0 : 1;
   }
+  std::unordered_set<IpAddress, AddressHash> owned(config.local_addresses.begin(), config.local_addresses.end());
+  for (const ServiceConfig& service : config.services) owned.insert(service.address);
+  for (const IpAddress& address : owned_addresses()) owned.insert(address);
+  if (owned.size() > kMaxOwnedAddresses) {
+    return Error{"limit_exceeded", "more than 65536 VIPs and local addresses, those still draining included", 0};
+  }
   for (const IpAddress& address : config.local_addresses) locals += local_entries_.contains(address.to_string()) ? 0 : 1;
   if (services > kMaxServices) return Error{"limit_exceeded", "more than 131072 services, those still draining included", 0};
   if (servers > kMaxServers) return Error{"limit_exceeded", "more than 262144 servers, those still draining included", 0};

@@ -234,7 +234,7 @@ Result<ReplayResult> Stage::run(const ReplayOptions& options) {
     if (!ports_[worker][interface_for(captured.bytes)]->inject(captured.bytes)) {
       return Error{"pcap_invalid", options.input + ": packet " + std::to_string(result.packets) + " has " +
                                        std::to_string(captured.bytes.size()) + " bytes, more than one frame of " +
-                                       std::to_string(packets_->frame_size()) + " holds; set dataplane.frameSize",
+                                       std::to_string(packets_->frame_size()) + " holds; capture with segmentation offload off (ethtool -K tso off gso off gro off)",
                    0};
     }
     if (auto r = settle(time_ns, writer.value(), result); !r) return r.error();

@@ -37,6 +37,20 @@ export const schedulingCases = [
     balanced('rr', 4, 3, 2),
   ),
   golden(
+    'rr-reused-client-port',
+    'A client that reuses the ports of a connection that was reset is scheduled anew, at once.',
+    (t) => {
+      const first = webFlow({ clientPort: 40000, server: SERVER2, local: local('first') });
+      const second = webFlow({ clientPort: 40000, server: SERVER1, local: local('second') });
+      t.forward(first.fromClient({ flags: 'S', seq: 1000 }), first.fromClient({ flags: 'A', seq: 1001, ack: 5001 }));
+      t.forward(first.fromClient({ flags: 'R', seq: 1001 }), second.fromClient({ flags: 'S', seq: 90000 }));
+      t.expect({ sessions_created: 2, sessions: 1, sessions_active: 1 });
+      t.server('web', '192.0.2.11:8080', { connections: 1, inPackets: 1, active: 1, inactive: 0 });
+      t.server('web', '192.0.2.12:8080', { connections: 1, inPackets: 3, active: 0, inactive: 0 });
+    },
+    balanced('rr', 1, 1),
+  ),
+  golden(
     'rr-skips-weight-zero',
     'rr passes over a server with weight 0.',
     (t) => {

@@ -232,11 +232,11 @@ export const tcpCases = [
       }),
     },
   ),
-  golden('tcp-reopened-in-time-wait', 'A new SYN from a closed connection opens the same session again.', (t) => {
+  golden('tcp-reopened-in-time-wait', 'A new SYN from the ports of a closed connection begins a session of its own.', (t) => {
     const flow = webFlow();
     t.forward(...handshake(flow), ...closedByClient(flow)).wait(5);
     t.forward(flow.fromClient({ flags: 'S', seq: 90000 }), flow.fromServer({ flags: 'SA', seq: 70000, ack: 90001 }));
-    t.forward(flow.fromClient({ flags: 'A', seq: 90001, ack: 70001 })).expect(open);
+    t.forward(flow.fromClient({ flags: 'A', seq: 90001, ack: 70001 })).expect({ ...open, sessions_created: 2 });
   }),
   golden(
     'tcp-one-armed',

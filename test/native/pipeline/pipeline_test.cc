@@ -170,8 +170,6 @@ TEST(Classify, NamesWhyAPacketBeginsNoSession) {
     f.flags = static_cast<std::uint8_t>(flags);
     expect_dropped(stage, f.build(), DropReason::tcp_no_session);
   }
-  stage.state().stopping = true;
-  expect_dropped(stage, from_port(5001).build(), DropReason::service_stopping);
   EXPECT_EQ(stage.count(Counter::sessions_created), 0u);
   stage.expect_accounted();
 }
