@@ -1,6 +1,17 @@
 # Native unit tests: one GoogleTest binary per folder under test/native, one CTest entry per test case.
 find_package(GTest REQUIRED)
 include(GoogleTest)
+
+# ThreadSanitizer of these compilers finds no room for its shadow where the kernel draws mappings from more than 28 bits (Linux 6.6 and
+# later, vm.mmap_rnd_bits 32): then each test runs without address randomisation.
+if(CMAKE_CXX_FLAGS MATCHES "fsanitize=thread" AND EXISTS /proc/sys/vm/mmap_rnd_bits)
+  file(READ /proc/sys/vm/mmap_rnd_bits random_bits)
+  find_program(SETARCH setarch)
+  if(random_bits GREATER 28 AND SETARCH)
+    set(CMAKE_CROSSCOMPILING_EMULATOR ${SETARCH} -R)
+  endif()
+endif()
+
 file(GLOB test_folders CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/test/native ${CMAKE_SOURCE_DIR}/test/native/*)
 foreach(folder ${test_folders})
   file(GLOB sources CONFIGURE_DEPENDS test/native/${folder}/*_test.cc)
