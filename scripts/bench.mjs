@@ -20,7 +20,7 @@ const quietWaitSeconds = { short: 5, normal: 120 };
 /** More of others' CPU time than this, in CPUs, while a result was measured: the result is marked. */
 const noisyShare = 0.05;
 
-/** What others have published. Their figures include a network card, ours do not: they say where the road is, not who is ahead. */
+/** What others have published, network card included, which ours are not: for orientation, not for a ranking. */
 const published = [
   ['DPVS 1.9.2, full NAT, UDP', '2.9 Mpps in and out, one worker', 'Xeon E5-2650v4, X540 10G, 3k-9k connections'],
   ['DPVS 1.9.2, new TCP connections', '0.2 M/s, one worker', 'the same'],
@@ -73,7 +73,7 @@ await runScript(async () => {
   return 0;
 });
 
-/** Builds in the tree of `npm run build:native` where that has the benchmarks, so that little is compiled; the flags are the same. */
+/** Builds in the tree of `npm run build:native` where that has the benchmarks: little is compiled then, with the same flags. */
 function build() {
   const native = join(root, 'build', 'native');
   const cache = join(native, 'CMakeCache.txt');
@@ -222,9 +222,7 @@ function print(machine, results, quiet) {
     ),
   );
   if (!quiet || results.some((r) => r.neighbours > noisyShare)) {
-    out(
-      '\n* Others used the machine meanwhile. Time they took is not counted, but they share caches and memory: trust the ratios only.\n',
-    );
+    out('\n* Others used the machine meanwhile. Their time is not counted, but they share the caches: trust the ratios only.\n');
   }
   out('\nPublished by others, with a network card (about 25-35 ns per packet more), for information\n');
   out(

@@ -45,7 +45,10 @@ class Balancer {
   /// `session_timeout_ms` is that of every state.
   Balancer(const Traffic& traffic, std::uint32_t max_sessions, std::uint32_t session_timeout_ms)
       : packets_(need(PacketMemory::create({.workers = 1, .frames_per_worker = 1024, .numa_nodes = {}, .huge_pages = true}))),
-        port_(*packets_, traffic), links_(*packets_), pool_(*packets_, links_.returns(), 0), builder_(1) {
+        port_(*packets_, traffic),
+        links_(*packets_),
+        pool_(*packets_, links_.returns(), 0),
+        builder_(1) {
     TablesConfig tables = tables_config(traffic);
     tables.timeouts_ms.fill(session_timeout_ms);
     if (auto reserved = builder_.reserve(); !reserved) std::abort();
@@ -108,7 +111,8 @@ class Balancer {
     service.address = address(traffic.ipv6 ? kVip6 : kVip4);
     service.port = be16(kVipPort);
     service.protocol = traffic.protocol;
-    for (std::uint32_t i = 0; i < kServers; i++) service.servers.push_back({address(server_text(traffic.ipv6, i)), be16(8053), 1});
+    for (std::uint32_t i = 0; i < kServers; i++)
+      service.servers.push_back({address(server_text(traffic.ipv6, i)), be16(8053), 1});
     tables.services.push_back(service);
     for (std::uint32_t i = 0; i < kLocals; i++) tables.local_addresses.push_back(address(local_text(traffic.ipv6, i)));
     return tables;
@@ -117,9 +121,13 @@ class Balancer {
   static NetworkConfig network_config(const Traffic& traffic) {
     bool ok;
     NetworkConfig network;
-    network.interfaces.push_back({"outside", MacAddress::parse("02:00:00:00:01:01", ok), 1500,
+    network.interfaces.push_back({"outside",
+                                  MacAddress::parse("02:00:00:00:01:01", ok),
+                                  1500,
                                   {Prefix::parse(traffic.ipv6 ? "2001:db8:e::1/64" : "192.0.2.1/24", ok)}});
-    network.interfaces.push_back({"inside", MacAddress::parse("02:00:00:00:02:01", ok), 1500,
+    network.interfaces.push_back({"inside",
+                                  MacAddress::parse("02:00:00:00:02:01", ok),
+                                  1500,
                                   {Prefix::parse(traffic.ipv6 ? "2001:db8:5::fe/64" : "192.168.1.254/24", ok)}});
     const IpAddress gateway = address(traffic.ipv6 ? "2001:db8:e::fe" : "192.0.2.254");
     network.routes.push_back({Prefix::parse(traffic.ipv6 ? "::/0" : "0.0.0.0/0", ok), gateway, 0});

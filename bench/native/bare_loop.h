@@ -7,9 +7,10 @@
 //
 // A new flow takes the oldest session of a ring: pick a server from a table, next local port, link into a timer slot, two entries
 // inserted, two of its predecessor removed; all lines involved are asked for in stage 2.
-// Missing on purpose: header checksum, options, fragments, malformed packets, IPv6, TCP states, timeouts, per-server statistics, next
-// hops that change, configuration that changes, drops with reasons. So no complete balancer reaches it.
-// IPv4 only. Shares the frame generator with the pipeline, and no code beyond header layouts. Thread: the benchmark's only thread.
+// Missing on purpose: header checksum, options, fragments, malformed packets, IPv6, TCP states, timeouts, per-server statistics,
+// next hops that change, configuration that changes, drops with reasons. So no complete balancer reaches it.
+// IPv4 only. Shares the frame generator with the pipeline, and no code beyond header layouts.
+// Thread: the benchmark's only thread.
 #pragma once
 
 #include <immintrin.h>
@@ -28,8 +29,11 @@ class BareLoop {
  public:
   /// `sessions`: how many flows exist at once.
   explicit BareLoop(std::uint32_t sessions)
-      : capacity_(sessions), bucket_count_((2ull * sessions + 2) / 3 + 1), buckets_(huge_array<Bucket>(bucket_count_ + kSpareBuckets)),
-        sessions_(huge_array<Session>(sessions)), timer_heads_(huge_array<std::uint32_t>(kTimerSlots)) {
+      : capacity_(sessions),
+        bucket_count_((2ull * sessions + 2) / 3 + 1),
+        buckets_(huge_array<Bucket>(bucket_count_ + kSpareBuckets)),
+        sessions_(huge_array<Session>(sessions)),
+        timer_heads_(huge_array<std::uint32_t>(kTimerSlots)) {
     for (std::uint32_t i = 0; i < kTimerSlots; i++) timer_heads_[i] = kNone;
     for (std::uint32_t i = 0; i < kPicks; i++) picks_[i] = static_cast<std::uint8_t>(i * 7 % 16);
   }
@@ -76,8 +80,8 @@ class BareLoop {
     std::uint32_t protocol;
   };
   struct alignas(64) Session {
-    Tuple client;              // as packets to the VIP have it
-    std::uint32_t local;       // what they get instead
+    Tuple client;         // as packets to the VIP have it
+    std::uint32_t local;  // what they get instead
     std::uint32_t server;
     std::uint32_t ports;
     std::uint16_t ip_delta;
@@ -114,7 +118,8 @@ class BareLoop {
   }
   static std::uint64_t hash_of(const Tuple& t) {
     const std::uint64_t addresses = static_cast<std::uint64_t>(t.source) << 32 | t.destination;
-    return mix(addresses ^ 0x9e3779b97f4a7c15ull, (static_cast<std::uint64_t>(t.ports) << 8 | t.protocol) ^ 0xd1342543de82ef95ull);
+    return mix(addresses ^ 0x9e3779b97f4a7c15ull,
+               (static_cast<std::uint64_t>(t.ports) << 8 | t.protocol) ^ 0xd1342543de82ef95ull);
   }
   static std::uint32_t signature_of(std::uint64_t hash) { return static_cast<std::uint32_t>(hash >> 32) | 1u; }
   std::uint64_t bucket_of(std::uint64_t hash) const { return (hash & 0xffffffffu) * bucket_count_ >> 32; }
@@ -196,7 +201,8 @@ class BareLoop {
       id = create(tuples_[i], hashes_[i], pending_[taken_++]);
     }
     Session& session = sessions_[id];
-    if (std::memcmp(&session.client, &tuples_[i], sizeof(Tuple)) != 0) [[unlikely]] return;
+    if (std::memcmp(&session.client, &tuples_[i], sizeof(Tuple)) != 0) [[unlikely]]
+      return;
     std::uint8_t* p = batch_.packets[i].data;
     std::memcpy(p, session.macs, 12);
     p[22] = static_cast<std::uint8_t>(p[22] - 1);

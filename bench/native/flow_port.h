@@ -4,9 +4,9 @@
 //   frame:    template (64 or 128 bytes) + client address, client port, checksums of flow i
 //   order:    sequential (flow 0, 1, 2 ... to create them) or uniformly random over the first `flows` (to meet them again)
 //
-// Flow numbers become addresses by arithmetic, so the generator touches no memory that grows with the number of flows and leaves the
-// caches to what is measured. Frames stand at offset 256 of 2 KiB, as AF_XDP leaves them, and are made 64 at a time, so that packets
-// handed out one by one are not read while they are still being written.
+// Flow numbers become addresses by arithmetic, so the generator touches no memory that grows with the number of flows and leaves
+// the caches to what is measured. Frames stand at offset 256 of 2 KiB, as AF_XDP leaves them, and are made 64 at a time, so that
+// packets handed out one by one are not read while they are still being written.
 // Guarantees: IP and transport checksums are right. Thread: the benchmark's only thread.
 #pragma once
 

@@ -1,4 +1,5 @@
-// Measuring on a machine that others use too: the thread's own CPU time, the core's real clock, and how much the others disturbed.
+// Measuring on a machine that others use too: the thread's own CPU time, the core's real clock, and how much the others
+// disturbed.
 // Thread: the benchmark's only thread.
 #pragma once
 
@@ -31,8 +32,10 @@ inline double core_ghz() {
   const double before = nanoseconds(CLOCK_THREAD_CPUTIME_ID);
   std::uint64_t x = 0;
   for (int i = 0; i < kSteps; i += 10) {
-    asm volatile("add $1,%0\n\tadd $1,%0\n\tadd $1,%0\n\tadd $1,%0\n\tadd $1,%0\n\t"
-                 "add $1,%0\n\tadd $1,%0\n\tadd $1,%0\n\tadd $1,%0\n\tadd $1,%0" : "+r"(x));
+    asm volatile(
+        "add $1,%0\n\tadd $1,%0\n\tadd $1,%0\n\tadd $1,%0\n\tadd $1,%0\n\t"
+        "add $1,%0\n\tadd $1,%0\n\tadd $1,%0\n\tadd $1,%0\n\tadd $1,%0"
+        : "+r"(x));
   }
   return kSteps / (nanoseconds(CLOCK_THREAD_CPUTIME_ID) - before);
 }

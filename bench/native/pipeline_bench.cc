@@ -1,5 +1,6 @@
-// What one core does with packets in memory: the production worker loop beside a bare loop, in one program and in turns, because on a
-// machine that others use only ratios of things measured at the same time mean anything (bench/README.md says how to read them).
+// What one core does with packets in memory: the production worker loop beside a bare loop, in one program and in turns, because
+// on a machine that others use only ratios of things measured at the same time mean anything (bench/README.md says how to read
+// them).
 //   pipeline_bench [--short | --full] [--rounds N] [--cpu N] [--case NAME] [--sessions N] [--profile]
 // --profile runs the worker alone, for perf and callgrind, and prints nothing about it.
 // Prints one JSON object per line. Thread: one, pinned.
@@ -84,17 +85,17 @@ Spread ratio(const Contender& a, const Contender& b, const Contender* subtract) 
 }
 
 void print_spread(const char* name, const Spread& s) {
-  std::printf(",\"%s\":{\"median\":%.3f,\"low\":%.3f,\"high\":%.3f,\"min\":%.3f,\"max\":%.3f}", name, s.median, s.low, s.high, s.min,
-              s.max);
+  std::printf(",\"%s\":{\"median\":%.3f,\"low\":%.3f,\"high\":%.3f,\"min\":%.3f,\"max\":%.3f}", name, s.median, s.low, s.high,
+              s.min, s.max);
 }
 
-void print_result(const char* kind, const std::string& test, std::uint32_t sessions, const Contender& c, const Contender& generator,
-                  const Contender* bare, const Rounds& rounds) {
+void print_result(const char* kind, const std::string& test, std::uint32_t sessions, const Contender& c,
+                  const Contender& generator, const Contender* bare, const Rounds& rounds) {
   std::vector<double> net;
   for (std::size_t i = 0; i < c.ns.size(); i++) net.push_back(&c == &generator ? c.ns[i] : c.ns[i] - generator.ns[i]);
   const Spread spread = Spread::of(net);
-  std::printf("{\"kind\":\"%s\",\"case\":\"%s\",\"sessions\":%u,\"contender\":\"%s\",\"rounds\":%zu", kind, test.c_str(), sessions,
-              c.name.c_str(), c.ns.size());
+  std::printf("{\"kind\":\"%s\",\"case\":\"%s\",\"sessions\":%u,\"contender\":\"%s\",\"rounds\":%zu", kind, test.c_str(),
+              sessions, c.name.c_str(), c.ns.size());
   print_spread("gross_ns", Spread::of(c.ns));
   print_spread("net_ns", spread);
   std::printf(",\"million_per_second\":%.3f,\"cycles\":%.1f,\"core_ghz\":%.3f,\"neighbours\":%.3f", 1e3 / spread.median,
@@ -128,7 +129,8 @@ void check_frame(const Packet& packet, const Traffic& traffic) {
 
 std::uint32_t whole_batches(std::uint32_t sessions) { return (sessions + kBatchSize - 1) / kBatchSize * kBatchSize; }
 
-void run_forwarding(const std::string& name, const Traffic& traffic, std::uint32_t sessions, bool with_bare, const Options& options) {
+void run_forwarding(const std::string& name, const Traffic& traffic, std::uint32_t sessions, bool with_bare,
+                    const Options& options) {
   constexpr std::uint32_t kNeverMs = 1u << 30;
   constexpr std::uint64_t kPacketsPerMs = 10'000;
   const std::uint32_t capacity = whole_batches(sessions);
@@ -148,20 +150,23 @@ void run_forwarding(const std::string& name, const Traffic& traffic, std::uint32
   if (with_bare) bare.run(bare_port, capacity);
   bare_port.begin(FlowPort::Order::kRandom, 0, sessions);
 
-  auto generator_memory = need(PacketMemory::create({.workers = 1, .frames_per_worker = 1024, .numa_nodes = {}, .huge_pages = true}));
+  auto generator_memory =
+      need(PacketMemory::create({.workers = 1, .frames_per_worker = 1024, .numa_nodes = {}, .huge_pages = true}));
   FlowPort generator_port(*generator_memory, traffic);
   generator_port.begin(FlowPort::Order::kRandom, 0, sessions);
   Batch batch;
 
   const std::uint64_t n = options.packets_per_slice;
   std::vector<Contender> contenders;
-  contenders.push_back({"generator", [&](std::uint64_t packets) {
+  contenders.push_back({"generator",
+                        [&](std::uint64_t packets) {
                           for (std::uint64_t done = 0; done < packets; done += batch.count) {
                             batch.clear();
                             generator_port.receive(batch);
                             asm volatile("" : : "r"(&batch) : "memory");
                           }
-                        }, n});
+                        },
+                        n});
   const auto worker = [&](std::uint32_t burst) {
     return [&, burst](std::uint64_t packets) {
       balancer.port().set_burst(burst);
@@ -208,19 +213,22 @@ void run_new_sessions(std::uint32_t sessions, const Options& options) {
   bare_port.begin(FlowPort::Order::kSequential, 0, 0);
   bare.run(bare_port, std::uint64_t{3} * sessions);
 
-  auto generator_memory = need(PacketMemory::create({.workers = 1, .frames_per_worker = 1024, .numa_nodes = {}, .huge_pages = true}));
+  auto generator_memory =
+      need(PacketMemory::create({.workers = 1, .frames_per_worker = 1024, .numa_nodes = {}, .huge_pages = true}));
   FlowPort generator_port(*generator_memory, traffic);
   generator_port.begin(FlowPort::Order::kSequential, 0, 0);
   Batch batch;
 
   std::vector<Contender> contenders;
-  contenders.push_back({"generator", [&](std::uint64_t packets) {
+  contenders.push_back({"generator",
+                        [&](std::uint64_t packets) {
                           for (std::uint64_t done = 0; done < packets; done += batch.count) {
                             batch.clear();
                             generator_port.receive(batch);
                             asm volatile("" : : "r"(&batch) : "memory");
                           }
-                        }, options.packets_per_slice});
+                        },
+                        options.packets_per_slice});
   contenders.push_back({"worker", [&](std::uint64_t packets) { balancer.run(packets, per_ms); }, options.packets_per_slice});
   contenders.push_back({"bare", [&](std::uint64_t packets) { bare.run(bare_port, packets); }, options.packets_per_slice});
   const std::uint64_t expired_before = balancer.counter(Counter::sessions_expired);
@@ -232,7 +240,8 @@ void run_new_sessions(std::uint32_t sessions, const Options& options) {
   const auto expired = static_cast<double>(balancer.counter(Counter::sessions_expired) - expired_before);
   // A population that grows would mean that sessions are made faster than they are ended, and only half the work is measured.
   if (expired < 0.9 * created) fail("sessions do not end as fast as they begin");
-  for (const Contender& c : contenders) print_result("new_session", "ipv4-udp-64", sessions, c, contenders[0], &contenders[2], rounds);
+  for (const Contender& c : contenders)
+    print_result("new_session", "ipv4-udp-64", sessions, c, contenders[0], &contenders[2], rounds);
 }
 
 void print_machine(const Options& options) {
@@ -244,8 +253,8 @@ void print_machine(const Options& options) {
     std::fclose(file);
     thp[std::strcspn(thp, "\n")] = 0;
   }
-  std::printf("{\"kind\":\"machine\",\"cpu\":%d,\"core_ghz\":%.3f,\"huge_pages\":\"%s\",\"compiler\":\"%s\",\"batch\":%u}\n", options.cpu,
-              Spread::of(clocks).max, thp, __VERSION__, kBatchSize);
+  std::printf("{\"kind\":\"machine\",\"cpu\":%d,\"core_ghz\":%.3f,\"huge_pages\":\"%s\",\"compiler\":\"%s\",\"batch\":%u}\n",
+              options.cpu, Spread::of(clocks).max, thp, __VERSION__, kBatchSize);
   std::fflush(stdout);
 }
 

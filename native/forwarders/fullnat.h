@@ -32,8 +32,8 @@ namespace detail {
 
 inline void rewrite_ipv4(std::uint8_t* l3, const IpAddress& source, const IpAddress& destination) {
   auto* ip = reinterpret_cast<net::Ipv4*>(l3);
-  // ~m + m' of RFC 1624 equation 3 for all that changes, in one sum with one fold. TTL stands in the upper byte of its word and falls
-  // by one: that word is not read back after the byte was written, because the CPU would wait for the store to finish.
+  // ~m + m' of RFC 1624 equation 3 for all that changes, in one sum with one fold. TTL stands in the upper byte of its word and
+  // falls by one: that word is not read back after the byte was written, because the CPU would wait for the store to finish.
   constexpr std::uint16_t one_hop_less = static_cast<std::uint16_t>(~be16(0x0100).raw);
   const be32 new_source = source.v4_part();
   const be32 new_destination = destination.v4_part();
@@ -79,7 +79,7 @@ inline void rewrite(const Packet& packet, const PacketMeta& meta, const NextHop&
 
 }  // namespace detail
 
-/// Rewrites the packet for its way on; the Ethernet header gets `hop`'s addresses. One branch for the direction, and not one per value.
+/// Rewrites the packet for its way on; Ethernet addresses are those of `hop`. One branch for the direction, not one per value.
 inline void translate(const WorkerState& state, const Session& session, Direction direction, const Packet& packet,
                       const PacketMeta& meta, const NextHop& hop) {
   const ServerIdentity& server = state.server_slots[session.server];

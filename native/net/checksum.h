@@ -16,8 +16,8 @@ namespace millrace::net {
 /// A partial one's complement sum, 64 bits wide so that carries are folded once at the end.
 using Sum = std::uint64_t;
 
-/// The 16-bit one's complement sum. A number plus itself with exchanged halves has in its upper half the sum of the halves, and the
-/// carry out of the lower half has come back in.
+/// The 16-bit one's complement sum. A number plus itself with exchanged halves has in its upper half the sum of the halves, and
+/// the carry out of the lower half has come back in.
 inline std::uint16_t fold(Sum sum) {
   const auto half = static_cast<std::uint32_t>((sum + std::rotl(sum, 32)) >> 32);
   return static_cast<std::uint16_t>((half + std::rotl(half, 16)) >> 16);

@@ -12,8 +12,8 @@ namespace millrace {
 /// finish_created(): the first reply cannot be in the batch whose packets have not been sent yet.
 SessionId create_session(WorkerState& state, const ServiceTable& service, const PacketMeta& meta, DropReason& reason);
 
-/// At the end of a batch: makes the sessions created in it known to replies. Their bucket lines were asked for when they were created
-/// and have come meanwhile; waiting for each at once would double the cost of a new session.
+/// At the end of a batch: makes the sessions created in it known to replies. Their bucket lines were asked for when they were
+/// created and have come meanwhile; waiting for each at once would double the cost of a new session.
 void finish_created(WorkerState& state);
 
 /// Removes a session whose timer has run out: both entries, its local port, its counts. `hashes` are hashes_of() the session.

@@ -12,7 +12,7 @@
 
 namespace millrace {
 
-/// What the parser found, one per packet of a batch, each in a cache line of its own. Offsets are from the first byte of the frame.
+/// What the parser found, one cache line per packet of a batch. Offsets are from the first byte of the frame.
 struct alignas(64) PacketMeta {
   IpAddress source;
   IpAddress destination;

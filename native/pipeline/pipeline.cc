@@ -63,14 +63,16 @@ bool begins_anew(const Session& session, Direction direction, const PacketMeta& 
 }
 
 /// Ends a session before its time.
-void end_session(WorkerState& state, SessionId id) {
+[[gnu::noinline]] void end_session(WorkerState& state, SessionId id) {
   finish_created(state);  // it may be of this batch
   state.timers->cancel(id);
   remove_session(state, id, hashes_of(state, state.sessions->at(id)));
+  state.counters.add(Counter::sessions_expired);
 }
 
-/// The probe looked at one candidate; this looks at all, and creates a session where one may begin.
-SessionRef find_or_create(WorkerState& state, Packet& packet, const PacketMeta& meta, Verdict& verdict) {
+/// The probe looked at one candidate; this looks at all, and creates a session where one may begin. Not inlined: rare
+/// code would take registers from the loop.
+[[gnu::noinline]] SessionRef find_or_create(WorkerState& state, Packet& packet, const PacketMeta& meta, Verdict& verdict) {
   const SessionRef found = state.sessions->find(meta.hash, [&](const Session& session, Direction direction) {
     return belongs_to(state, session, direction, meta);
   });
@@ -125,8 +127,8 @@ void run_pipeline(WorkerState& state, Batch& batch) {
 
 namespace {
 
-/// Ends sessions whose time has come, at most `budget`. First all are collected and the lines of their entries asked for, then they
-/// are removed: one after the other, each would wait twice for memory. Returns how many were looked at.
+/// Ends sessions whose time has come, at most `budget`. First all are collected and the lines of their entries asked for, then
+/// they are removed: one after the other, each would wait twice for memory. Returns how many were looked at.
 std::uint32_t expire_some(WorkerState& state, std::uint32_t budget) {
   struct Ending {
     SessionId id;
@@ -148,7 +150,11 @@ std::uint32_t expire_some(WorkerState& state, std::uint32_t budget) {
 }  // namespace
 
 std::uint32_t run_timers(WorkerState& state, std::uint32_t budget, Batch& released) {
-  for (std::uint32_t left = budget, looked_at = 1; left != 0 && looked_at != 0; left -= looked_at) looked_at = expire_some(state, left);
+  for (std::uint32_t left = budget; left != 0;) {
+    const std::uint32_t looked_at = expire_some(state, left);
+    if (looked_at == 0) break;
+    left -= looked_at;
+  }
   state.held.expire(state.now_ms, [&](const Packet& packet) {
     released.push(packet);
     state.counters.sub(Counter::held_packets);

@@ -10,8 +10,8 @@ namespace millrace {
 /// `packet` is taken into the held queue when it must wait.
 const NextHop* resolve_slow(WorkerState& state, Session& session, Direction direction, const Packet& packet, Verdict& verdict);
 
-/// Where the network tables of this batch's snapshot begin: found once per batch, because the compiler must assume that every byte
-/// written into a packet could change the pointers that lead there.
+/// Where the network tables of this batch's snapshot begin: found once per batch, because the compiler must assume that every
+/// byte written into a packet could change the pointers that lead there.
 struct NetworkView {
   explicit NetworkView(const NetworkTables& network)
       : next_hops(network.next_hops.data()), interfaces(network.interfaces.data()), route_generation(network.route_generation) {}

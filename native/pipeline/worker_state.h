@@ -20,8 +20,8 @@
 
 namespace millrace {
 
-/// What the pipeline notes about each packet of the batch it works on. Kept here, and not on the stack of each call, so that it is
-/// initialised once and not for every batch.
+/// What the pipeline notes about each packet of the batch it works on. Kept here, and not on the stack of each call, so that it
+/// is initialised once and not for every batch.
 struct BatchNotes {
   std::array<PacketMeta, kBatchSize> metas;
   std::array<SessionRef, kBatchSize> candidates;

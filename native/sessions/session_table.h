@@ -80,8 +80,8 @@ class SessionTable {
 
   /// A zeroed session that is found by both hashes; kNoSession when the table is full. Does not look for duplicates.
   SessionId insert(std::uint64_t hash_in, std::uint64_t hash_out);
-  /// The same in two steps, for a caller with other work to do while the memory of the second entry comes: after begin_insert() the
-  /// session is found by hash_in, after finish_insert() by both. In between it must not be erased.
+  /// The same in two steps, for a caller with other work to do while the memory of the second entry comes: after begin_insert()
+  /// the session is found by hash_in, after finish_insert() by both. In between it must not be erased.
   SessionId begin_insert(std::uint64_t hash_in, std::uint64_t hash_out) {
     prefetch_entry(hash_out);
     return insert_one_way(hash_in, Direction::kInbound);

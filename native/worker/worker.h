@@ -70,7 +70,7 @@ class alignas(kCacheLine) Worker {
   };
   /// Marks a packet in Outgoing as our own answer, so that it is counted as such when it is sent.
   static constexpr std::uint8_t kReplyMark = 1;
-  /// A turn may create 64 sessions per port, and the timer looks at each at least twice: when its slot comes nearer and when it ends.
+  /// A turn may create 64 sessions per port, and the timer looks at each twice or more: as its slot comes nearer and at its end.
   static constexpr std::uint32_t kTimersPerTurn = 2 * kBatchSize;
 
   /// Held packets wait for next hops: tries each once with the new ones.
@@ -117,8 +117,8 @@ class alignas(kCacheLine) Worker {
     return given_up;
   }
 
-  /// Neighbours in a batch mostly share their verdict, so it is carried out for runs of packets; a batch that goes one way as a whole,
-  /// as most do, is sent from where it is.
+  /// Neighbours in a batch mostly share their verdict, so it is carried out for runs of packets; a batch that goes one way as a
+  /// whole, as most do, is sent from where it is.
   void process() {
     run_pipeline(state_, batch_);
     for (std::uint32_t begin = 0; begin < batch_.count;) {

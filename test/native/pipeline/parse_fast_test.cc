@@ -1,5 +1,5 @@
-// parse_fast() against parse_packet(): what the first accepts, the second accepts too, with the same result; and everyday packets are
-// accepted, or the fast way would be one more check and no gain.
+// parse_fast() against parse_packet(): what the first accepts, the second accepts too, with the same result; and everyday packets
+// are accepted, or the fast way would be one more check and no gain.
 #include "pipeline/parse_fast.h"
 
 #include <gtest/gtest.h>
