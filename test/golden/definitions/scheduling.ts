@@ -44,7 +44,7 @@ export const schedulingCases = [
       const second = webFlow({ clientPort: 40000, server: SERVER1, local: local('second') });
       t.forward(first.fromClient({ flags: 'S', seq: 1000 }), first.fromClient({ flags: 'A', seq: 1001, ack: 5001 }));
       t.forward(first.fromClient({ flags: 'R', seq: 1001 }), second.fromClient({ flags: 'S', seq: 90000 }));
-      t.expect({ sessions_created: 2, sessions: 1, sessions_active: 1 });
+      t.expect({ sessions_created: 2, sessions_expired: 1, sessions: 1, sessions_active: 1 });
       t.server('web', '192.0.2.11:8080', { connections: 1, inPackets: 1, active: 1, inactive: 0 });
       t.server('web', '192.0.2.12:8080', { connections: 1, inPackets: 3, active: 0, inactive: 0 });
     },
