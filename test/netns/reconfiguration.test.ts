@@ -44,7 +44,10 @@ test('a server with weight 0 gets no new connection, keeps those that it has, an
   lab().writeConfig();
   await balancer.reload();
   const back = await lab().traffic.get(serviceUrl(routedVip), 10);
-  expect(back.byServer['rs2']).toBe(5);
+  // Each of the two workers takes its servers in turn, and which worker a connection reaches is the hash's choice: one off per worker.
+  expect(back.reasons).toEqual([]);
+  expect(back.byServer['rs2']).toBeGreaterThanOrEqual(4);
+  expect(back.byServer['rs2']).toBeLessThanOrEqual(6);
   expect((await keepAlive).errors).toEqual({});
 });
 
