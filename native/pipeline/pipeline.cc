@@ -5,6 +5,7 @@
 
 #include "forwarders/fullnat.h"
 #include "pipeline/classify.h"
+#include "pipeline/connection_id.h"
 #include "pipeline/create.h"
 #include "pipeline/mss.h"
 #include "pipeline/parse.h"
@@ -93,6 +94,10 @@ void run_pipeline(WorkerState& state, Batch& batch) {
     SessionRef ref = candidates[k];
     if (ref == kNoRef || !belongs_to(state, state.sessions->at(ref_id(ref)), ref_direction(ref), metas[k])) [[unlikely]] {
       ref = find_or_create(state, batch.packets[k], metas[k], batch.verdicts[k]);
+      if (ref == kNoRef) continue;
+    }
+    if ((state.sessions->at(ref_id(ref)).flags & session_flag::kConnectionId) != 0) [[unlikely]] {
+      ref = follow_connection_id(state, batch.packets[k], metas[k], ref, batch.verdicts[k]);
       if (ref == kNoRef) continue;
     }
     forward(state, network, batch.packets[k], metas[k], ref, batch.verdicts[k]);
