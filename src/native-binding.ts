@@ -17,15 +17,22 @@ export interface NativeInterfaceConfig {
 
 export interface NativeServerConfig {
   readonly address: string;
+  /** 0 where the protocol has none. */
   readonly port: number;
   readonly weight: number;
+  readonly mode: 'fullnat' | 'nat' | 'direct' | 'ipip' | 'gre' | 'gue' | 'l3dsr';
+  /** UDP port of `gue`. */
+  readonly tunnelPort: number;
 }
 
 export interface NativeServiceConfig {
   readonly name: string;
   readonly address: string;
+  /** 0 where the protocol has none. */
   readonly port: number;
   readonly protocol: 'tcp' | 'udp';
+  /** Mark of `l3dsr`; 0 for none. */
+  readonly dscp: number;
   readonly scheduler: 'rr' | 'wrr';
   readonly servers: readonly NativeServerConfig[];
 }

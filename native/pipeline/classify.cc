@@ -1,9 +1,10 @@
-// The slow path's decisions. A packet to a local address belongs to the worker that owns the address. A client's packet that is not a
-// SYN belongs to a session that some worker has: it is passed round all workers once before it is dropped, within a budget, so that
-// a flood of stray packets cannot multiply itself by the number of workers.
+// The slow path's decisions. A packet to a local address belongs to the worker that owns the address. A client's packet that is
+// not a SYN belongs to a session that some worker has: it is passed round all workers once before it is dropped, within a budget,
+// so that a flood of stray packets cannot multiply itself by the number of workers.
 #include "pipeline/classify.h"
 
 #include "pipeline/create.h"
+#include "pipeline/icmp_error.h"
 #include "pipeline/local.h"
 
 namespace millrace {
@@ -40,7 +41,8 @@ SessionId classify_miss(WorkerState& state, Packet& packet, const PacketMeta& me
     verdict = answer_icmp(state, packet, meta);
     return kNoSession;
   }
-  if (owned->second.kind == OwnedAddress::Kind::kLocal) return verdict = to_local_address(state, packet, owned->second), kNoSession;
+  if (owned->second.kind == OwnedAddress::Kind::kLocal)
+    return verdict = to_local_address(state, packet, owned->second), kNoSession;
 
   if (meta.protocol == net::kProtocolTcp) {
     constexpr std::uint8_t relevant = net::tcp_flag::kSyn | net::tcp_flag::kAck | net::tcp_flag::kRst | net::tcp_flag::kFin;
@@ -57,7 +59,10 @@ SessionId classify_miss(WorkerState& state, Packet& packet, const PacketMeta& me
   if (service == tables.services.end()) return verdict = Verdict::drop(DropReason::no_service), kNoSession;
   DropReason reason{};
   const SessionId id = create_session(state, *service->second, meta, reason);
-  if (id == kNoSession) verdict = Verdict::drop(reason);
+  if (id == kNoSession) {
+    verdict = reason == DropReason::no_server ? refuse_with_icmp(state, packet, meta, IcmpError::kPortUnreachable, 0, reason)
+                                              : Verdict::drop(reason);
+  }
   return id;
 }
 

@@ -36,9 +36,9 @@ bool ipv4_source_allowed(be32 address) {
 bool ipv6_source_allowed(const IpAddress& a) {
   const std::uint64_t high = be64::from_raw(a.high).host();
   const std::uint64_t low = be64::from_raw(a.low).host();
-  if ((high >> 56) == 0xff) return false;                                  // multicast
+  if ((high >> 56) == 0xff) return false;  // multicast
   if (high != 0) return true;
-  return low > 1 && (low >> 32) != 0x0000ffffu;                            // ::, ::1, ::ffff:0:0/96
+  return low > 1 && (low >> 32) != 0x0000ffffu;  // ::, ::1, ::ffff:0:0/96
 }
 
 /// IPv4 options are kept, but they must be well formed: somebody behind us will parse them (RFC 791 3.1).
@@ -71,7 +71,6 @@ bool parse_ipv4(Packet& packet, PacketMeta& meta, DropReason& reason) {
   }
   if (!ipv4_source_allowed(ip->source)) return reason = DropReason::source_invalid, false;
   if ((ip->fragment.host() & 0x3fff) != 0) return reason = DropReason::fragment, false;
-  if (ip->ttl <= 1) return reason = DropReason::ttl_expired, false;
   meta.source = IpAddress::v4(ip->source);
   meta.destination = IpAddress::v4(ip->destination);
   meta.protocol = ip->protocol;
@@ -80,6 +79,7 @@ bool parse_ipv4(Packet& packet, PacketMeta& meta, DropReason& reason) {
   meta.l3_length = static_cast<std::uint16_t>(total);
   meta.l4_offset = static_cast<std::uint16_t>(l3 + header);
   packet.length = l3 + total;
+  if (ip->ttl <= 1) return reason = DropReason::ttl_expired, false;
   return true;
 }
 
@@ -130,7 +130,8 @@ bool parse_tcp(const Packet& packet, PacketMeta& meta, DropReason& reason) {
   const std::uint32_t room = packet.length - meta.l4_offset;
   if (room < sizeof(net::Tcp)) return reason = DropReason::tcp_header_invalid, false;
   const auto* tcp = at<net::Tcp>(packet, meta.l4_offset);
-  if (tcp->header_length() < sizeof(net::Tcp) || tcp->header_length() > room) return reason = DropReason::tcp_header_invalid, false;
+  if (tcp->header_length() < sizeof(net::Tcp) || tcp->header_length() > room)
+    return reason = DropReason::tcp_header_invalid, false;
   const std::uint8_t flags = tcp->flags & (kFin | kSyn | kRst | kAck);
   const bool syn = (flags & kSyn) != 0;
   if (flags == 0 || flags == kFin || (syn && (flags & (kFin | kRst)) != 0)) return reason = DropReason::tcp_flags_invalid, false;

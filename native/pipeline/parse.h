@@ -12,7 +12,8 @@
 
 namespace millrace {
 
-/// What the parser found, one per packet of a batch, each in a cache line of its own. Offsets are from the first byte of the frame.
+/// What the parser found, one per packet of a batch, each in a cache line of its own. Offsets are from the first byte of the
+/// frame.
 struct alignas(64) PacketMeta {
   IpAddress source;
   IpAddress destination;
@@ -32,7 +33,8 @@ struct alignas(64) PacketMeta {
 };
 static_assert(sizeof(PacketMeta) == 64);
 
-/// Fills `meta` and trims link-layer padding from `packet.length`. True when the packet is whole; otherwise `reason` says why not.
+/// Fills `meta` and trims link-layer padding from `packet.length`. True when the packet is whole; otherwise `reason` says why
+/// not.
 bool parse_packet(Packet& packet, PacketMeta& meta, DropReason& reason);
 
 }  // namespace millrace

@@ -1,8 +1,8 @@
 // The everyday packet, recognised at once: a whole TCP segment without SYN or a UDP datagram, with a plain IPv4 or IPv6 header.
 // Guarantees: true only for packets that parse_packet() accepts, with the same PacketMeta; for all others false, nothing decided:
-// parse_packet() then looks at them one check at a time and has the reasons. So nothing here needs to know reasons or their order,
-// and checks are combined where that saves branches.
-// Thread: the worker that holds the batch. Compared with parse_packet() on random packets by test/native/pipeline/parse_fast_test.cc.
+// parse_packet() then looks at them one check at a time and has the reasons. So nothing here needs to know reasons or their
+// order, and checks are combined where that saves branches. Thread: the worker that holds the batch. Compared with parse_packet()
+// on random packets by test/native/pipeline/parse_fast_test.cc.
 #pragma once
 
 #include <cstring>

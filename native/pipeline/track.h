@@ -36,7 +36,8 @@ namespace millrace {
 /// Enters state `next`, which is mostly the one it is in.
 inline void enter_state(WorkerState& state, SessionId id, Session& session, SessionState next) {
   session.deadline_ms = state.now_ms + state.snapshot->timeouts_ms[static_cast<std::size_t>(next)];
-  if (session.state != next) [[unlikely]] change_state(state, id, session, next);
+  if (session.state != next) [[unlikely]]
+    change_state(state, id, session, next);
 }
 
 /// One packet of an existing session.
@@ -44,7 +45,7 @@ inline void track(WorkerState& state, SessionId id, Session& session, Direction 
                   std::uint32_t bytes) {
   SessionState next;
   if (session.protocol == net::kProtocolTcp) {
-    next = next_tcp_state(session.state, direction, meta.tcp_flags, false);
+    next = next_tcp_state(session.state, direction, meta.tcp_flags, (session.flags & session_flag::kOneWay) != 0);
   } else {
     next = next_udp_state(session.state, direction);
   }

@@ -7,6 +7,7 @@
 
 #include "core/counters.h"
 #include "core/hash.h"
+#include "core/packet_memory.h"
 #include "core/spsc_ring.h"
 #include "pipeline/held_queue.h"
 #include "pipeline/parse.h"
@@ -20,8 +21,24 @@
 
 namespace millrace {
 
-/// What the pipeline notes about each packet of the batch it works on. Kept here, and not on the stack of each call, so that it is
-/// initialised once and not for every batch.
+/// Packets that the pipeline makes beside those of the batch: further fragments. Sent with the batch.
+struct ExtraPackets {
+  struct Item {
+    Packet packet;
+    std::uint16_t interface;
+  };
+  std::uint32_t count = 0;
+  std::array<Item, 256> packets;
+
+  bool push(const Packet& packet, std::uint16_t interface) {
+    if (count == packets.size()) return false;
+    packets[count++] = {packet, interface};
+    return true;
+  }
+};
+
+/// What the pipeline notes about each packet of the batch it works on. Kept here, and not on the stack of each call, so that it
+/// is initialised once and not for every batch.
 struct BatchNotes {
   std::array<PacketMeta, kBatchSize> metas;
   std::array<SessionRef, kBatchSize> candidates;
@@ -62,6 +79,9 @@ struct WorkerState {
   SchedulerStates* schedulers = nullptr;
   SpscRing<ResolveRequest>* requests = nullptr;
   HeldQueue held;
+  /// For packets of our own.
+  FramePool* frames = nullptr;
+  ExtraPackets extra;
   BatchNotes notes;
 
   /// The worker's clock: milliseconds modulo 2^32, set once per batch.
@@ -71,6 +91,9 @@ struct WorkerState {
   /// How many of them are left in this millisecond; the first may well be number 0, as in captures that were made by hand.
   std::uint32_t search_budget = kSearchesPerMs;
   std::uint32_t search_budget_ms = 0;
+  /// ICMP errors that may still be sent (icmp_error.h).
+  std::uint32_t icmp_tokens = 100;
+  std::uint32_t icmp_tokens_ms = 0;
 };
 
 }  // namespace millrace

@@ -6,6 +6,7 @@
 import { type Address, type Prefix, parseAddress, parsePortRange, parsePrefix } from './address.js';
 import { valueAt } from './explain.js';
 import { type ConfigPath, type Finding, isBelow } from './finding.js';
+import { FORWARD_MODES, type ForwardMode } from './forward-mode.js';
 import { suggest } from './suggest.js';
 
 /** A value and where it stands. */
@@ -19,6 +20,13 @@ export interface ServerFacts {
   readonly address: Fact<Address> | undefined;
   /** The service's port where the server has none. */
   readonly port: Fact<number> | undefined;
+  /** Whether `port` is what the configuration says, which may be none at all; false where what it says cannot be used. */
+  readonly portKnown: boolean;
+  /** The key of the server itself. */
+  readonly ownPort: Fact<number> | undefined;
+  /** The service's mode where the server has none. */
+  readonly mode: Fact<ForwardMode> | undefined;
+  readonly tunnelPort: Fact<number> | undefined;
 }
 
 export interface ServiceFacts {
@@ -26,7 +34,13 @@ export interface ServiceFacts {
   readonly name: Fact<string> | undefined;
   readonly address: Fact<Address> | undefined;
   readonly port: Fact<number> | undefined;
+  /** Whether the key is there, whatever its value. */
+  readonly portGiven: boolean;
   readonly protocol: Fact<string> | undefined;
+  readonly mode: Fact<ForwardMode> | undefined;
+  readonly tunnelPort: Fact<number> | undefined;
+  readonly dscp: Fact<number> | undefined;
+  readonly dscpGiven: boolean;
   readonly servers: readonly ServerFacts[];
 }
 
@@ -88,6 +102,9 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
     const converted = convert(valueAt(value, path));
     return converted === undefined ? undefined : { value: converted, path };
   }
+  function given(path: ConfigPath): boolean {
+    return valueAt(value, path) !== undefined;
+  }
   /** A key that is there under a name which is nearly its own: what would be in it is not known. */
   function misspelt(key: string): boolean {
     return wrong.some(({ at, path }) => at === 'key' && path.length === 1 && suggest(String(path[0]), [key]) !== undefined);
@@ -134,19 +151,35 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
       name: read([...path, 'name'], text),
       address: read([...path, 'address'], address),
       port: read([...path, 'port'], number),
+      portGiven: given([...path, 'port']),
       protocol: read([...path, 'protocol'], text),
-      servers: places([...path, 'servers']).map((server) => ({
-        path: server,
-        address: read([...server, 'address'], address),
-        port:
-          valueAt(value, [...server, 'port']) === undefined ? read([...path, 'port'], number) : read([...server, 'port'], number),
-      })),
+      mode: read([...path, 'mode'], forwardMode),
+      tunnelPort: read([...path, 'tunnelPort'], number),
+      dscp: read([...path, 'dscp'], number),
+      dscpGiven: given([...path, 'dscp']),
+      servers: places([...path, 'servers']).map((server) => {
+        const portPath = [...(given([...server, 'port']) ? server : path), 'port'];
+        const port = read(portPath, number);
+        return {
+          path: server,
+          address: read([...server, 'address'], address),
+          port,
+          portKnown: port !== undefined || !given(portPath),
+          ownPort: read([...server, 'port'], number),
+          mode: read([...(given([...server, 'mode']) ? server : path), 'mode'], forwardMode),
+          tunnelPort: read([...server, 'tunnelPort'], number),
+        };
+      }),
     })),
   };
 }
 
 function text(held: unknown): string | undefined {
   return typeof held === 'string' ? held : undefined;
+}
+
+function forwardMode(held: unknown): ForwardMode | undefined {
+  return FORWARD_MODES.find((mode) => mode === held);
 }
 
 function number(held: unknown): number | undefined {
