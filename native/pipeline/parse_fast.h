@@ -1,8 +1,8 @@
 // The everyday packet, recognised at once: a whole TCP segment without SYN or a UDP datagram, with a plain IPv4 or IPv6 header.
 // Guarantees: true only for packets that parse_packet() accepts, with the same PacketMeta; for all others false, nothing decided:
-// parse_packet() then looks at them one check at a time and has the reasons. So nothing here needs to know reasons or their order,
-// and checks are combined where that saves branches.
-// Thread: the worker that holds the batch. Compared with parse_packet() on random packets by test/native/pipeline/parse_fast_test.cc.
+// parse_packet() then looks at them one check at a time and has the reasons. So nothing here needs to know reasons or their
+// order, and checks are combined where that saves branches. Thread: the worker that holds the batch. Compared with parse_packet()
+// on random packets by test/native/pipeline/parse_fast_test.cc.
 #pragma once
 
 #include <cstring>
@@ -67,7 +67,8 @@ inline bool parse_fast_ipv4(Packet& packet, PacketMeta& meta) {
   const IpAddress source_address = IpAddress::v4(ip->source);
   const IpAddress destination_address = IpAddress::v4(ip->destination);
   const std::uint8_t ttl = ip->ttl;
-  if (!transport_plain(packet.data + l4, total - static_cast<std::uint32_t>(sizeof(net::Ipv4)), ip->protocol, true, meta)) return false;
+  if (!transport_plain(packet.data + l4, total - static_cast<std::uint32_t>(sizeof(net::Ipv4)), ip->protocol, true, meta))
+    return false;
   meta.source = source_address;
   meta.destination = destination_address;
   meta.ipv6 = false;
@@ -75,6 +76,7 @@ inline bool parse_fast_ipv4(Packet& packet, PacketMeta& meta) {
   meta.l3_offset = l3;
   meta.l4_offset = l4;
   meta.l3_length = static_cast<std::uint16_t>(total);
+  meta.fragment = 0;
   packet.length = l3 + total;
   return true;
 }
@@ -96,6 +98,7 @@ inline bool parse_fast_ipv6(Packet& packet, PacketMeta& meta) {
   meta.l3_offset = l3;
   meta.l4_offset = l4;
   meta.l3_length = static_cast<std::uint16_t>(sizeof(net::Ipv6) + payload);
+  meta.fragment = 0;
   packet.length = l4 + payload;
   return true;
 }

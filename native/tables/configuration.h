@@ -15,6 +15,9 @@ struct ServerConfig {
   IpAddress address;
   be16 port;
   std::uint32_t weight = 1;
+  ForwardMode mode = ForwardMode::kFullNat;
+  /// UDP port of GUE.
+  be16 tunnel_port{6080};
 };
 
 struct ServiceConfig {
@@ -22,6 +25,8 @@ struct ServiceConfig {
   IpAddress address;
   be16 port;
   std::uint8_t protocol = 6;
+  /// Of L3DSR.
+  std::uint8_t dscp = 0;
   SchedulerKind scheduler = SchedulerKind::kWeightedRoundRobin;
   std::vector<ServerConfig> servers;
 };

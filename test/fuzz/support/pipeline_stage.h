@@ -48,7 +48,7 @@ inline TablesConfig stage_tables() {
   // One server of each service has no neighbour entry, so that packets for it are held.
   const auto service = [&](const char* name, const char* vip, std::uint16_t port, std::uint8_t protocol, const char* server,
                            const char* silent) {
-    tables.services.push_back({name, address(vip), be16(port), protocol, SchedulerKind::kWeightedRoundRobin,
+    tables.services.push_back({name, address(vip), be16(port), protocol, 0, SchedulerKind::kWeightedRoundRobin,
                                {{address(server), be16(8080), 3}, {address(silent), be16(8080), 1}}});
   };
   service("web", "203.0.113.10", 80, net::kProtocolTcp, "192.0.2.11", "192.0.2.99");
@@ -131,12 +131,12 @@ class PipelineStage {
                  c.get(Counter::forwarded) + c.get(Counter::consumed) + c.get(Counter::handoff_sent) +
                      c.get(Counter::held_packets) + drops);
       FUZZ_CHECK(c.get(Counter::tx_packets) == c.get(Counter::forwarded) + c.get(Counter::originated));
-      FUZZ_CHECK(c.get(Counter::held_packets) == state.held.size());
+      FUZZ_CHECK(c.get(Counter::held_packets) == state.held.size() + state.fragments->held());
       FUZZ_CHECK(c.get(Counter::sessions) == state.sessions->size());
       FUZZ_CHECK(c.get(Counter::sessions) == c.get(Counter::sessions_created) - c.get(Counter::sessions_expired));
       FUZZ_CHECK(c.get(Counter::sessions_active) <= c.get(Counter::sessions));
       pools_[worker]->collect_returns();
-      frames += pools_[worker]->available() + state.held.size();
+      frames += pools_[worker]->available() + state.held.size() + state.fragments->held();
     }
     FUZZ_CHECK(frames == kWorkers * kFrames);
   }
