@@ -1,6 +1,8 @@
 // npm run bench: builds the native benchmarks, waits for a quiet machine, runs them, prints a table.
 //   npm run bench [-- core] [--full | --short] [--json FILE] [--cpu N]
-//   core      the pipeline in memory beside a bare loop (bench/native/pipeline_bench.cc); the only suite so far, and the default
+//   npm run bench -- maglev
+//   core      the pipeline in memory beside a bare loop (bench/native/pipeline_bench.cc); the default
+//   maglev    balance, disruption and building time of Maglev tables (bench/native/maglev_bench.cc)
 //   --full    10 million sessions too: 3 GB of memory, some minutes     --short   a look that everything runs, in half a minute
 // Plain Node: nothing from node_modules. Guarantees: the wait is bounded, and a table made on a noisy machine says so.
 // bench/README.md tells how to read the numbers.
@@ -40,15 +42,16 @@ await runScript(async () => {
     },
     allowPositionals: true,
   });
+  if (positionals.length === 1 && positionals[0] === 'maglev') return maglev(values.json);
   const unknown = positionals.filter((name) => name !== 'core');
   if (unknown.length > 0 || !/^\d+$/.test(values.cpu) || (values.full && values.short)) {
     throw new Problem(
       unknown.length > 0 ? `There is no benchmark "${unknown[0]}".` : 'The options do not fit together.',
-      'npm run bench [-- core] [--full | --short] [--json FILE] [--cpu N].',
+      'npm run bench [-- core | -- maglev] [--full | --short] [--json FILE] [--cpu N].',
       2,
     );
   }
-  const program = build();
+  const program = build('pipeline_bench');
   const quiet = await waitForQuiet(values.short ? quietWaitSeconds.short : quietWaitSeconds.normal);
   const argv = ['--cpu', values.cpu];
   if (values.full) argv.push('--full');
@@ -74,15 +77,15 @@ await runScript(async () => {
 });
 
 /** Builds in the tree of `npm run build:native` where that has the benchmarks: little is compiled then, with the same flags. */
-function build() {
+function build(name) {
   const native = join(root, 'build', 'native');
   const cache = join(native, 'CMakeCache.txt');
   const shared = existsSync(cache) && /^MILLRACE_BENCHES:BOOL=ON$/m.test(readFileSync(cache, 'utf8'));
   const directory = shared ? native : join(root, 'build', 'bench');
   step(`bench: building in ${directory.slice(root.length + 1)}`);
   if (!shared) cmake(['--preset', 'bench']);
-  cmake(['--build', directory, '--target', 'pipeline_bench', '--parallel', String(availableParallelism())]);
-  return join(directory, 'pipeline_bench');
+  cmake(['--build', directory, '--target', name, '--parallel', String(availableParallelism())]);
+  return join(directory, name);
 }
 
 function cmake(argv) {
@@ -153,6 +156,29 @@ function table(head, rows, left = 1) {
   const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i].length)));
   const line = (cells) => cells.map((cell, i) => (i < left ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join('  ');
   return [line(head), ...rows.map(line)].map((text) => `  ${text.trimEnd()}\n`).join('');
+}
+
+/** No quiet machine needed: all but the building times is arithmetic. */
+function maglev(file) {
+  const result = spawnSync(build('maglev_bench'), [], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
+  if (result.status !== 0) throw new Problem(`maglev_bench ended with ${result.status}.`, 'its last line above says why.', 1);
+  const results = result.stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  const units = { balance: 'slots over average', disruption: '% of slots moved', build_ms: 'ms to build' };
+  const rows = results.map((r) => [
+    units[r.kind],
+    String(r.slots),
+    String(r.servers),
+    String(r.leavers || ''),
+    r.weighted ? 'mixed' : 'equal',
+    ...[r.median, r.min, r.max].map((value) => value.toFixed(3)),
+  ]);
+  process.stdout.write('\nMaglev tables. Slots that change hands although their server stayed count as moved.\n');
+  process.stdout.write(table(['', 'slots', 'servers', 'leave', 'weights', 'median', 'least', 'most'], rows));
+  if (file !== undefined) writeFileSync(file, `${JSON.stringify(results, null, 2)}\n`);
+  return 0;
 }
 
 function ratioText(ratio) {

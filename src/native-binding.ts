@@ -19,6 +19,17 @@ export interface NativeServerConfig {
   readonly address: string;
   readonly port: number;
   readonly weight: number;
+  /** Number in QUIC connection ids; 0 for none. */
+  readonly id: number;
+}
+
+export interface NativeSchedulerOptions {
+  readonly fallback: boolean;
+  readonly port: boolean;
+  readonly key: 'source' | '3-tuple' | '5-tuple';
+  readonly tableSize: number;
+  readonly serverPorts: boolean;
+  readonly connectionId: 'dpvs' | 'katran';
 }
 
 export interface NativeServiceConfig {
@@ -26,7 +37,9 @@ export interface NativeServiceConfig {
   readonly address: string;
   readonly port: number;
   readonly protocol: 'tcp' | 'udp';
-  readonly scheduler: 'rr' | 'wrr';
+  /** A name of native/schedulers/registry.h. */
+  readonly scheduler: string;
+  readonly schedulerOptions: NativeSchedulerOptions;
   readonly servers: readonly NativeServerConfig[];
 }
 

@@ -57,16 +57,29 @@ TimeoutTable decode_timeouts(const Napi::Object& object) {
   return table;
 }
 
+SchedulerOptions decode_scheduler_options(const Napi::Object& object) {
+  SchedulerOptions options;
+  options.fallback = object.Get("fallback").ToBoolean();
+  options.port = object.Get("port").ToBoolean();
+  const std::string key = text(object, "key");
+  options.key = key == "3-tuple" ? HashInput::kThreeTuple : key == "5-tuple" ? HashInput::kFiveTuple : HashInput::kSource;
+  options.table_size = number(object, "tableSize");
+  options.server_ports = object.Get("serverPorts").ToBoolean();
+  options.connection_id = text(object, "connectionId") == "katran" ? ConnectionIdFormat::kKatran : ConnectionIdFormat::kDpvs;
+  return options;
+}
+
 ServiceConfig decode_service(const Napi::Object& object) {
   ServiceConfig service;
   service.name = text(object, "name");
   service.address = address(object, "address");
   service.port = port(object, "port");
   service.protocol = text(object, "protocol") == "udp" ? 17 : 6;
-  service.scheduler = text(object, "scheduler") == "rr" ? SchedulerKind::kRoundRobin : SchedulerKind::kWeightedRoundRobin;
+  service.scheduler = scheduler_named(text(object, "scheduler"));
+  service.scheduler_options = decode_scheduler_options(object.Get("schedulerOptions").As<Napi::Object>());
   each(object, "servers", [&](const Napi::Value& item) {
     const auto server = item.As<Napi::Object>();
-    service.servers.push_back({address(server, "address"), port(server, "port"), number(server, "weight")});
+    service.servers.push_back({address(server, "address"), port(server, "port"), number(server, "weight"), number(server, "id")});
   });
   return service;
 }

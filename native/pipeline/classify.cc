@@ -56,7 +56,7 @@ SessionId classify_miss(WorkerState& state, Packet& packet, const PacketMeta& me
   const auto service = tables.services.find(ServiceKey{meta.destination, meta.destination_port, meta.protocol});
   if (service == tables.services.end()) return verdict = Verdict::drop(DropReason::no_service), kNoSession;
   DropReason reason{};
-  const SessionId id = create_session(state, *service->second, meta, reason);
+  const SessionId id = create_session(state, *service->second, meta, reason, udp_payload(packet, meta));
   if (id == kNoSession) verdict = Verdict::drop(reason);
   return id;
 }

@@ -7,8 +7,17 @@
 
 namespace millrace {
 
-SessionId create_session(WorkerState& state, const ServiceTable& service, const PacketMeta& meta, DropReason& reason) {
-  const int picked = state.schedulers->pick(service);
+SessionId create_session(WorkerState& state, const ServiceTable& service, const PacketMeta& meta, DropReason& reason,
+                         std::span<const std::uint8_t> payload) {
+  const int picked = state.schedulers->pick(service, PickContext{.client = meta.source,
+                                                                 .client_port = meta.source_port,
+                                                                 .destination = meta.destination,
+                                                                 .destination_port = meta.destination_port,
+                                                                 .protocol = meta.protocol,
+                                                                 .payload = payload,
+                                                                 .now_ms = state.now_ms,
+                                                                 .loads = state.loads,
+                                                                 .identities = state.server_slots});
   if (picked < 0) return reason = DropReason::no_server, kNoSession;
   const ServerSlot server_slot = service.servers[static_cast<std::size_t>(picked)].slot;
   const ServerIdentity& server = state.server_slots[server_slot];
@@ -29,6 +38,7 @@ SessionId create_session(WorkerState& state, const ServiceTable& service, const 
   session.server = server_slot;
   session.protocol = meta.protocol;
   session.flags = meta.ipv6 ? session_flag::kIpv6 : std::uint8_t{0};
+  if (service.scheduler == QuicConnectionId::kKind) session.flags |= session_flag::kConnectionId;
   const SessionHashes hashes = hashes_of(state, session);
   const SessionId id = state.sessions->begin_insert(hashes.inbound, hashes.outbound);
   if (id == kNoSession) {

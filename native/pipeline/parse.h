@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "core/batch.h"
 #include "net/address.h"
@@ -34,5 +35,13 @@ static_assert(sizeof(PacketMeta) == 64);
 
 /// Fills `meta` and trims link-layer padding from `packet.length`. True when the packet is whole; otherwise `reason` says why not.
 bool parse_packet(Packet& packet, PacketMeta& meta, DropReason& reason);
+
+/// The bytes behind the UDP header of a parsed packet; none if it is not UDP.
+inline std::span<const std::uint8_t> udp_payload(const Packet& packet, const PacketMeta& meta) {
+  if (meta.protocol != net::kProtocolUdp) return {};
+  const std::uint32_t begin = meta.l4_offset + static_cast<std::uint32_t>(sizeof(net::Udp));
+  const std::uint32_t end = std::uint32_t{meta.l3_offset} + meta.l3_length;
+  return begin < end ? std::span<const std::uint8_t>(packet.data + begin, end - begin) : std::span<const std::uint8_t>();
+}
 
 }  // namespace millrace

@@ -5,6 +5,7 @@
 
 #include "forwarders/fullnat.h"
 #include "pipeline/classify.h"
+#include "pipeline/connection_id.h"
 #include "pipeline/create.h"
 #include "pipeline/mss.h"
 #include "pipeline/parse.h"
@@ -118,6 +119,10 @@ void run_pipeline(WorkerState& state, Batch& batch) {
     if (begins_anew(state.sessions->at(ref_id(ref)), ref_direction(ref), metas[i])) [[unlikely]] {
       end_session(state, ref_id(ref));
       ref = find_or_create(state, batch.packets[i], metas[i], batch.verdicts[i]);
+      if (ref == kNoRef) continue;
+    }
+    if ((state.sessions->at(ref_id(ref)).flags & session_flag::kConnectionId) != 0) [[unlikely]] {
+      ref = follow_connection_id(state, batch.packets[i], metas[i], ref, batch.verdicts[i]);
       if (ref == kNoRef) continue;
     }
     forward(state, network, batch.packets[i], metas[i], ref, batch.verdicts[i]);

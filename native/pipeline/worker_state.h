@@ -14,6 +14,7 @@
 #include "sessions/local_ports.h"
 #include "sessions/session_table.h"
 #include "sessions/timer_wheel.h"
+#include "tables/load_table.h"
 #include "tables/resolve_request.h"
 #include "tables/slots.h"
 #include "tables/snapshot.h"
@@ -60,6 +61,8 @@ struct WorkerState {
   TimerWheel* timers = nullptr;
   LocalPorts* local_ports = nullptr;
   SchedulerStates* schedulers = nullptr;
+  /// How busy the servers are, over all workers.
+  ServerLoads loads;
   SpscRing<ResolveRequest>* requests = nullptr;
   HeldQueue held;
   BatchNotes notes;

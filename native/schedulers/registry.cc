@@ -1,4 +1,4 @@
-// Following a service's changes. Runs on a worker when a service it schedules is new or has changed.
+// Following a service's changes: on a worker, when a service it schedules is new or has changed. Building tables: control thread.
 #include "schedulers/registry.h"
 
 #include <algorithm>
@@ -12,19 +12,38 @@ AnyScheduler make_scheduler(SchedulerKind kind) {
   AnyScheduler made;
   [&]<std::size_t... I>(std::index_sequence<I...>) {
     ((kSchedulers[I].kind == kind ? static_cast<void>(made.emplace<I>()) : void()), ...);
-  }(std::make_index_sequence<kSchedulers.size()>());
+  }
+  (std::make_index_sequence<kSchedulers.size()>());
   return made;
 }
 
-SchedulerKind kind_of(const AnyScheduler& scheduler) {
-  return std::visit([](const auto& s) { return s.kKind; }, scheduler);
+template <class S>
+void build_if(SchedulerKind kind, const SchedulerOptions& options, std::span<const BuildServer> servers,
+              std::shared_ptr<const SchedulerTable>& built) {
+  if constexpr (TableScheduler<S>) {
+    if (scheduler_named(S::kName) != kind) return;
+    auto table = std::make_shared<SchedulerTable>();
+    S::build(servers, options, *table);
+    built = std::move(table);
+  }
 }
 
 }  // namespace
 
-void ServiceScheduler::start(const ServiceTable& table, std::uint32_t worker, std::uint32_t workers) {
+std::shared_ptr<const SchedulerTable> build_scheduler_table(SchedulerKind kind, const SchedulerOptions& options,
+                                                            std::span<const BuildServer> servers) {
+  std::shared_ptr<const SchedulerTable> built;
+  [&]<std::size_t... I>(std::index_sequence<I...>) {
+    (build_if<std::variant_alternative_t<I, AnyScheduler>>(kind, options, servers, built), ...);
+  }
+  (std::make_index_sequence<kSchedulers.size()>());
+  return built;
+}
+
+void ServiceScheduler::start(const ServiceTable& table, WorkerPlace place) {
   const bool whole_history = !table.changes.empty() && table.changes.front().serial == 1;
   scheduler_ = make_scheduler(table.scheduler);
+  kind_ = table.scheduler;
   servers_.clear();
   serial_ = 0;
   if (whole_history) {
@@ -40,24 +59,25 @@ void ServiceScheduler::start(const ServiceTable& table, std::uint32_t worker, st
   }
   table_ = &table;
   serial_ = table.serial;
-  spread(worker, workers);
+  spread(place);
 }
 
-void ServiceScheduler::follow(const ServiceTable& table, std::uint32_t worker, std::uint32_t workers) {
-  const bool new_kind = kind_of(scheduler_) != table.scheduler;
+void ServiceScheduler::follow(const ServiceTable& table, WorkerPlace place) {
+  const bool new_kind = kind_ != table.scheduler;
   const bool missed = !table.changes.empty() && table.changes.front().serial > serial_ + 1;
-  if (table_ == nullptr || serial_ > table.serial || missed) return start(table, worker, workers);
+  if (table_ == nullptr || serial_ > table.serial || missed) return start(table, place);
   const std::uint64_t before = serial_;
   for (const ServiceChange& change : table.changes) {
     if (change.serial > serial_) apply(change);
   }
-  if (serial_ != table.serial || !same_list(table)) return start(table, worker, workers);
+  if (serial_ != table.serial || !same_list(table)) return start(table, place);
   table_ = &table;
   if (new_kind) {
     scheduler_ = make_scheduler(table.scheduler);
+    kind_ = table.scheduler;
     std::visit([this](auto& scheduler) { scheduler.start(std::span<const ServerView>(servers_)); }, scheduler_);
   }
-  if (new_kind || serial_ != before) spread(worker, workers);
+  if (new_kind || serial_ != before) spread(place);
 }
 
 void ServiceScheduler::apply(const ServiceChange& change) {
@@ -82,10 +102,10 @@ void ServiceScheduler::apply(const ServiceChange& change) {
   std::visit([&](auto& scheduler) { scheduler.changed(change.kind, index, std::span<const ServerView>(servers_)); }, scheduler_);
 }
 
-void ServiceScheduler::spread(std::uint32_t worker, std::uint32_t workers) {
+void ServiceScheduler::spread(WorkerPlace place) {
   if (!std::visit([](const auto& scheduler) { return scheduler.at_head(); }, scheduler_)) return;
-  const std::uint64_t steps = std::uint64_t{worker} * servers_.size() / std::max(workers, 1u);
-  for (std::uint64_t step = 0; step < steps; step++) (void)pick_any();
+  const std::uint64_t steps = first_place(place);
+  for (std::uint64_t step = 0; step < steps; step++) (void)pick_any(PickContext{});
 }
 
 bool ServiceScheduler::same_list(const ServiceTable& table) const {

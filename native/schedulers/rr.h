@@ -1,20 +1,15 @@
 // Round robin: every server with a weight above 0 in turn, whatever the weight.
 // Equal to ip_vs_rr of Linux 6.1: the search begins behind the server that was picked last; a server that joins comes to the head
-// of the list and is met on the next round; when the last picked server leaves, its predecessor takes over the mark.
-// Thread: the worker that owns the state.
+// of the list and is met on the next round; when the last picked server leaves, its predecessor takes over the mark. Servers
+// above their threshold are passed over. Thread: the worker that owns the state.
 #pragma once
 
-#include <cstdint>
-#include <span>
-#include <string_view>
-
-#include "tables/snapshot.h"
+#include "schedulers/scheduler.h"
 
 namespace millrace {
 
-class RoundRobin {
+class RoundRobin : public SchedulerBase {
  public:
-  static constexpr SchedulerKind kKind = SchedulerKind::kRoundRobin;
   static constexpr std::string_view kName = "rr";
   static constexpr std::string_view kSummary = "round robin: each server in turn";
 
@@ -27,13 +22,13 @@ class RoundRobin {
     if (kind == ServiceChange::Kind::kRemove && index <= last_) last_--;
   }
 
-  /// Index of the server for the next session, -1 if none has a weight.
-  std::int32_t pick(std::span<const ServerView> servers) {
+  /// Index of the server for the next session, -1 if none is available.
+  std::int32_t pick(std::span<const ServerView> servers, const PickContext& context) {
     const auto count = static_cast<std::int32_t>(servers.size());
     std::int32_t index = last_;
     for (std::int32_t step = 0; step < count; step++) {
       if (++index >= count) index = 0;
-      if (servers[static_cast<std::size_t>(index)].weight != 0) return last_ = index;
+      if (is_available(servers[static_cast<std::size_t>(index)], context)) return last_ = index;
     }
     return -1;
   }

@@ -11,18 +11,14 @@
 #pragma once
 
 #include <algorithm>
-#include <cstdint>
 #include <numeric>
-#include <span>
-#include <string_view>
 
-#include "tables/snapshot.h"
+#include "schedulers/scheduler.h"
 
 namespace millrace {
 
-class WeightedRoundRobin {
+class WeightedRoundRobin : public SchedulerBase {
  public:
-  static constexpr SchedulerKind kKind = SchedulerKind::kWeightedRoundRobin;
   static constexpr std::string_view kName = "wrr";
   static constexpr std::string_view kSummary = "weighted round robin: each server in proportion to its weight";
 
@@ -42,24 +38,52 @@ class WeightedRoundRobin {
     }
   }
 
-  /// Index of the server for the next session, -1 if none has a weight. Two passes over the list at most: every level from 1 to
-  /// the highest has a server that reaches it.
-  std::int32_t pick(std::span<const ServerView> servers) {
+  /// Index of the server for the next session, -1 if none is available.
+  /// A round that no server reaches only lowers the level, so the level goes at once to one that the best available server
+  /// reaches.
+  std::int32_t pick(std::span<const ServerView> servers, const PickContext& context) {
     if (highest_ == 0) return -1;
     const auto count = static_cast<std::int32_t>(servers.size());
-    for (std::int32_t pass = 0; pass < 2; pass++) {
-      while (++last_ < count) {
-        if (servers[static_cast<std::size_t>(last_)].weight >= level_) return last_;
-      }
-      last_ = -1;
-      level_ = level_ > step_ ? level_ - step_ : highest_;
-    }
-    return -1;
+    if (const std::int32_t found = search(servers, context, count); found >= 0) return found;
+    const std::uint32_t reach = best_weight(servers, context);
+    if (reach == 0) return nobody();
+    next_level();
+    if (level_ > reach) level_ -= (level_ - reach + step_ - 1) / step_ * step_;
+    last_ = -1;
+    return search(servers, context, count);
   }
 
   bool at_head() const { return last_ == -1; }
 
  private:
+  /// The next server down the list that reaches the level.
+  std::int32_t search(std::span<const ServerView> servers, const PickContext& context, std::int32_t count) {
+    for (std::int32_t index = last_ + 1; index < count; index++) {
+      const ServerView& server = servers[static_cast<std::size_t>(index)];
+      if (server.weight >= level_ && is_available(server, context)) return last_ = index;
+    }
+    return -1;
+  }
+
+  static std::uint32_t best_weight(std::span<const ServerView> servers, const PickContext& context) {
+    std::uint32_t best = 0;
+    for (const ServerView& server : servers) {
+      if (is_available(server, context)) best = std::max(best, server.weight);
+    }
+    return best;
+  }
+
+  void next_level() { level_ = level_ > step_ ? level_ - step_ : highest_; }
+
+  /// Every server is above its threshold. The kernel gives up behind its last round: at the head and the highest level, or, if it
+  /// began inside the round of the lowest level, where it began.
+  std::int32_t nobody() {
+    if (level_ <= step_ && last_ != -1) return -1;
+    last_ = -1;
+    level_ = highest_;
+    return -1;
+  }
+
   void measure(std::span<const ServerView> servers) {
     std::uint32_t divisor = 0;
     std::uint32_t maximum = 0;

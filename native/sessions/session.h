@@ -54,6 +54,8 @@ namespace session_flag {
 inline constexpr std::uint8_t kIpv6 = 1;
 /// Counted as an active connection of its server now; which states are: is_active() in sessions/tcp_state.h.
 inline constexpr std::uint8_t kActive = 2;
+/// The connection ids in its packets may name a server (pipeline/connection_id.h).
+inline constexpr std::uint8_t kConnectionId = 128;
 }  // namespace session_flag
 
 struct alignas(64) Session {

@@ -15,6 +15,8 @@ struct ServerConfig {
   IpAddress address;
   be16 port;
   std::uint32_t weight = 1;
+  /// Number in QUIC connection ids (schedulers/quic_cid.h); 0 for none.
+  std::uint32_t id = 0;
 };
 
 struct ServiceConfig {
@@ -24,6 +26,7 @@ struct ServiceConfig {
   std::uint8_t protocol = 6;
   SchedulerKind scheduler = SchedulerKind::kWeightedRoundRobin;
   std::vector<ServerConfig> servers;
+  SchedulerOptions scheduler_options{};
 };
 
 struct StaticRouteConfig {

@@ -14,11 +14,10 @@
 #include "net/address.h"
 #include "sessions/session.h"
 #include "tables/route_table.h"
+#include "tables/scheduling.h"
 #include "tables/slots.h"
 
 namespace millrace {
-
-enum class SchedulerKind : std::uint8_t { kRoundRobin, kWeightedRoundRobin };
 
 /// A server as its service's scheduler sees it.
 struct ServerView {
@@ -40,11 +39,14 @@ struct ServiceChange {
 struct ServiceTable {
   ServiceSlot slot;
   SchedulerKind scheduler;
+  SchedulerOptions options{};
   std::vector<ServerView> servers;
   /// The last changes, oldest first, at least those since the previous snapshot.
   std::vector<ServiceChange> changes;
   /// Serial of the newest change ever.
   std::uint64_t serial = 0;
+  /// What the scheduler looks clients up in; nullptr where it needs nothing. Indices are those of `servers`.
+  std::shared_ptr<const SchedulerTable> lookup{};
 };
 
 /// Key of an exact service: address, port and protocol.
@@ -82,6 +84,8 @@ struct ServiceTables {
   std::vector<std::array<std::vector<LocalSlot>, 2>> locals_of_worker;
   /// Keeps the tables that `services` points to.
   std::vector<std::shared_ptr<const ServiceTable>> owners;
+  /// Servers whose sessions some scheduler counts (tables/load_table.h).
+  std::vector<ServerSlot> counted;
   std::uint64_t generation = 0;
 };
 

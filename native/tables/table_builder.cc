@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <unordered_set>
 
+#include "schedulers/registry.h"
+
 namespace millrace {
 
 namespace {
@@ -87,7 +89,7 @@ ServerSlot TableBuilder::new_server(ServiceEntry& service, const ServerConfig& c
   if (slot_taken_) slot_taken_(slot);
   servers_[slot] = ServerIdentity{config.address, config.port, service.key.protocol, 0, service.slot,
                                   take_endpoint(EndpointKey{config.address, config.port, service.key.protocol}), 0};
-  service.servers.push_back({slot, config.address, config.port, config.weight, false});
+  service.servers.push_back({slot, config.address, config.port, config.weight, false, config.weight, config.id});
   return slot;
 }
 
@@ -115,8 +117,9 @@ void TableBuilder::apply_service(const ServiceConfig& config) {
   ServiceEntry& service = *owned;
   service.name = config.name;
   service.removed = false;
-  if (service.scheduler != config.scheduler) {
+  if (service.scheduler != config.scheduler || service.options != config.scheduler_options) {
     service.scheduler = config.scheduler;
+    service.options = config.scheduler_options;
     service.table.reset();
   }
   apply_servers(service, config.servers);
@@ -140,7 +143,8 @@ void TableBuilder::apply_servers(ServiceEntry& service, const std::vector<Server
     } else {
       const std::uint32_t weight = found->second->weight;
       if (server.weight != weight) record(service, ServiceChange::Kind::kEdit, server.slot, weight);
-      server.weight = weight;
+      if (server.id != found->second->id) service.table.reset();
+      server.follow(*found->second);
       staying[server.slot] = weight;
       wanted.erase(found);
     }
@@ -157,7 +161,7 @@ void TableBuilder::apply_servers(ServiceEntry& service, const std::vector<Server
     if (const auto old = draining.find(key); old != draining.end()) {
       ServerEntry& entry = service.servers[old->second];
       entry.removed = false;
-      entry.weight = server.weight;
+      entry.follow(server);
       slot = entry.slot;
     } else {
       slot = new_server(service, server);
@@ -176,10 +180,25 @@ void TableBuilder::refresh_table(ServiceEntry& service) {
   auto table = std::make_shared<ServiceTable>();
   table->slot = service.slot;
   table->scheduler = service.scheduler;
+  table->options = service.options;
   table->servers = service.list;
   table->changes = service.changes;
   table->serial = service.serial;
+  table->lookup = build_lookup(service);
   service.table = std::move(table);
+}
+
+std::shared_ptr<const SchedulerTable> TableBuilder::build_lookup(const ServiceEntry& service) const {
+  if (!scheduler_has_table(service.scheduler)) return nullptr;
+  std::unordered_map<ServerSlot, const ServerEntry*> by_slot;
+  for (const ServerEntry& server : service.servers) by_slot[server.slot] = &server;
+  std::vector<BuildServer> servers;
+  servers.reserve(service.list.size());
+  for (const ServerView& view : service.list) {
+    const ServerEntry& server = *by_slot.find(view.slot)->second;
+    servers.push_back({server.address, server.port, view.weight, server.last_weight, server.id});
+  }
+  return build_scheduler_table(service.scheduler, service.options, servers);
 }
 
 void TableBuilder::apply_locals(const std::vector<IpAddress>& addresses) {
@@ -284,6 +303,9 @@ std::shared_ptr<const ServiceTables> TableBuilder::build() {
   for (const auto& [key, entry] : entries_) {
     if (entry->removed) continue;
     tables->services[key] = entry->table.get();
+    if (scheduler_counts(entry->scheduler)) {
+      for (const ServerView& server : entry->list) tables->counted.push_back(server.slot);
+    }
     tables->owners.push_back(entry->table);
   }
   for (const std::string& text : local_order_) {

@@ -75,12 +75,22 @@ class TableBuilder {
     be16 port;
     std::uint32_t weight;
     bool removed;
+    /// The last weight above 0: Maglev tables keep a drained server's place by it.
+    std::uint32_t last_weight;
+    std::uint32_t id;
+
+    void follow(const ServerConfig& config) {
+      weight = config.weight;
+      if (weight != 0) last_weight = weight;
+      id = config.id;
+    }
   };
   struct ServiceEntry {
     std::string name;
     ServiceSlot slot;
     ServiceKey key;
     SchedulerKind scheduler;
+    SchedulerOptions options;
     bool removed;
     /// As they were applied; removed ones stay until reclaimed.
     std::vector<ServerEntry> servers;
@@ -107,6 +117,7 @@ class TableBuilder {
   void record(ServiceEntry& service, ServiceChange::Kind kind, ServerSlot slot, std::uint32_t weight);
   void remove_service(ServiceEntry& service);
   void refresh_table(ServiceEntry& service);
+  std::shared_ptr<const SchedulerTable> build_lookup(const ServiceEntry& service) const;
   void count_leavers();
   std::uint32_t take_endpoint(const EndpointKey& key);
   void release_endpoint(const EndpointKey& key);

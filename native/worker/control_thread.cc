@@ -43,6 +43,7 @@ Result<std::unique_ptr<ControlThread>> ControlThread::create(Parts parts) {
   if (auto r = control->builder_.reserve(); !r) return r.error();
   control->builder_.on_server_slot_taken([c = control.get()](ServerSlot slot) {
     for (WorkerMemory* worker : c->parts_.workers) worker->statistics()->servers[slot] = ServerStats{};
+    if (c->parts_.loads != nullptr) c->parts_.loads->clear(slot);
   });
   auto tables = control->builder_.apply(TablesConfig{});
   if (!tables) return tables.error();
@@ -55,13 +56,17 @@ Result<std::unique_ptr<ControlThread>> ControlThread::create(Parts parts) {
 
 ControlThread::ControlThread(Parts parts, std::unique_ptr<Network> network, std::unique_ptr<Announcer> announcer)
     : parts_(std::move(parts)), network_(std::move(network)), announcer_(std::move(announcer)),
-      builder_(static_cast<std::uint32_t>(parts_.workers.size())) {}
+      builder_(static_cast<std::uint32_t>(parts_.workers.size())) {
+  for (WorkerMemory* worker : parts_.workers) statistics_.push_back(worker->statistics()->servers.data());
+}
 
 ControlThread::~ControlThread() { stop(); }
 
 void ControlThread::publish_first() { publish(); }
 
 void ControlThread::publish() {
+  // Servers that are counted from now on were not refreshed before.
+  if (counts_loads()) parts_.loads->refresh(statistics_, next_.services->counted);
   next_.serial++;
   parts_.published->publish(std::make_unique<const Snapshot>(next_));
 }
@@ -110,6 +115,7 @@ void ControlThread::run() {
     std::uint64_t now = now_ms();
     wait_for_events(now);
     now = now_ms();
+    refresh_loads(now);
     network_->process(now);
     announcer_->process(now);
     take_requests(now);
@@ -126,6 +132,7 @@ void ControlThread::run() {
 void ControlThread::wait_for_events(std::uint64_t now) {
   std::uint64_t until = std::min({network_->next_tick_ms(), announcer_->next_tick_ms(), now + kLongWaitMs});
   if (builder_.has_leavers()) until = std::min(until, std::max(next_reclaim_ms_, now));
+  if (counts_loads()) until = std::min(until, std::max(next_loads_ms_, now));
   bell_.announce_sleep();
   bool work = false;
   for (WorkerMemory* worker : parts_.workers) work = work || !worker->requests().empty();
@@ -236,6 +243,17 @@ void ControlThread::follow_network(std::uint64_t now) {
   next_.network = network_->tables();
   next_.network_serial = next_.serial + 1;
   publish();
+}
+
+bool ControlThread::counts_loads() const {
+  return parts_.loads != nullptr && parts_.loads->has_others() && !next_.services->counted.empty();
+}
+
+void ControlThread::refresh_loads(std::uint64_t now) {
+  if (!counts_loads() || now < next_loads_ms_) return;
+  // Half the promised age: poll() may wake up a little late, and what it finds is worked off before the next round.
+  next_loads_ms_ = now + kLoadRefreshMs / 2;
+  parts_.loads->refresh(statistics_, next_.services->counted);
 }
 
 void ControlThread::free_leavers(std::uint64_t now) {

@@ -30,6 +30,7 @@ class ControlThread {
     std::vector<XdpAttachment*> attachments;
     std::vector<WorkerMemory*> workers;
     Published<Snapshot>* published = nullptr;
+    LoadTable* loads = nullptr;
   };
 
   static Result<std::unique_ptr<ControlThread>> create(Parts parts);
@@ -67,6 +68,9 @@ class ControlThread {
   void finish_tasks(std::uint64_t now_ms);
   void follow_network(std::uint64_t now_ms);
   void free_leavers(std::uint64_t now_ms);
+  void refresh_loads(std::uint64_t now_ms);
+  /// Whether workers need to hear of each other's sessions.
+  bool counts_loads() const;
   Result<void> own_addresses(std::uint64_t now_ms);
   void publish();
 
@@ -78,6 +82,9 @@ class ControlThread {
   Snapshot next_;
   std::uint64_t tables_epoch_ = 0;
   std::uint64_t next_reclaim_ms_ = 0;
+  std::uint64_t next_loads_ms_ = 0;
+  /// Per worker, for LoadTable::refresh().
+  std::vector<const ServerStats*> statistics_;
 
   std::mutex mutex_;  // guards the two lists; never taken by a worker
   std::condition_variable done_;

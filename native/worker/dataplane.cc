@@ -18,6 +18,7 @@ struct Dataplane::Parts {
   std::unique_ptr<PacketMemory> packets;
   std::unique_ptr<Links> links;
   std::unique_ptr<Published<Snapshot>> published;
+  std::unique_ptr<LoadTable> loads;
   std::vector<std::unique_ptr<WorkerMemory>> memories;
   std::vector<std::unique_ptr<FramePool>> pools;
   std::vector<std::unique_ptr<XdpAttachment>> attachments;
@@ -131,10 +132,14 @@ Result<std::unique_ptr<Dataplane>> Dataplane::start(const DataplaneOptions& opti
   parts->links = std::make_unique<Links>(*parts->packets);
   parts->published = std::make_unique<Published<Snapshot>>(options.workers);
 
+  auto loads = LoadTable::create(options.workers);
+  if (!loads) return loads.error();
+  parts->loads = std::move(loads).value();
+
   const HashKey key = hash_key_from_seed(seed_of(options));
   std::vector<WorkerMemory*> memories;
   for (std::uint32_t worker = 0; worker < options.workers; worker++) {
-    auto made = WorkerMemory::create(options, worker, key, Now::read().ms());
+    auto made = WorkerMemory::create(options, worker, key, Now::read().ms(), parts->loads.get());
     if (!made) return made.error();
     parts->memories.push_back(std::move(made).value());
     memories.push_back(parts->memories.back().get());
@@ -145,7 +150,7 @@ Result<std::unique_ptr<Dataplane>> Dataplane::start(const DataplaneOptions& opti
 
   std::vector<XdpAttachment*> attachments;
   for (const auto& attachment : parts->attachments) attachments.push_back(attachment.get());
-  auto control = ControlThread::create({options.interfaces, attachments, memories, parts->published.get()});
+  auto control = ControlThread::create({options.interfaces, attachments, memories, parts->published.get(), parts->loads.get()});
   if (!control) return control.error();
   parts->control = std::move(control).value();
   parts->control->publish_first();

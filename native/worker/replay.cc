@@ -96,6 +96,8 @@ class Stage {
   std::unique_ptr<PacketMemory> packets_;
   std::unique_ptr<Links> links_;
   std::vector<std::unique_ptr<FramePool>> pools_;
+  std::unique_ptr<LoadTable> loads_;
+  std::vector<const ServerStats*> statistics_;
   std::vector<std::unique_ptr<WorkerMemory>> memories_;
   std::vector<std::vector<std::unique_ptr<MemoryPort>>> ports_;
   std::vector<std::unique_ptr<Worker<MemoryPort>>> loops_;
@@ -126,12 +128,17 @@ Result<std::unique_ptr<Stage>> Stage::create(const DataplaneOptions& options, co
   stage->snapshot_.serial = 1;
   stage->snapshot_.network_serial = 1;
 
+  auto loads = LoadTable::create(options.workers);
+  if (!loads) return loads.error();
+  stage->loads_ = std::move(loads).value();
+
   const HashKey key = hash_key_from_seed(options.seed);
   for (std::uint32_t worker = 0; worker < options.workers; worker++) {
     stage->pools_.push_back(std::make_unique<FramePool>(*stage->packets_, stage->links_->returns(), worker));
-    auto made = WorkerMemory::create(options, worker, key, 0);
+    auto made = WorkerMemory::create(options, worker, key, 0, stage->loads_.get());
     if (!made) return made.error();
     stage->memories_.push_back(std::move(made).value());
+    stage->statistics_.push_back(stage->memories_.back()->statistics()->servers.data());
     WorkerState& state = stage->memories_.back()->state();
     state.service_slots = stage->builder_.service_slots();
     state.server_slots = stage->builder_.server_slots();
@@ -189,6 +196,7 @@ Result<void> Stage::settle(std::uint64_t time_ns, PcapWriter& writer, ReplayResu
   expire();
   for (bool moved = true; moved;) {
     moved = false;
+    loads_->refresh(statistics_, snapshot_.services->counted);
     for (std::uint32_t worker = 0; worker < workers_; worker++) {
       WorkerState& state = memories_[worker]->state();
       const std::uint32_t sessions = state.sessions->size();

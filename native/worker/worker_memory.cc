@@ -12,7 +12,7 @@ Result<std::shared_ptr<SharedStatistics>> SharedStatistics::create() {
 }
 
 Result<std::unique_ptr<WorkerMemory>> WorkerMemory::create(const DataplaneOptions& options, std::uint32_t worker, HashKey key,
-                                                           std::uint32_t now_ms) {
+                                                           std::uint32_t now_ms, const LoadTable* loads) {
   std::unique_ptr<WorkerMemory> memory(new WorkerMemory());
   auto statistics = SharedStatistics::create();
   if (!statistics) return statistics.error();
@@ -25,7 +25,7 @@ Result<std::unique_ptr<WorkerMemory>> WorkerMemory::create(const DataplaneOption
       {options.local_port_low, options.local_port_high, options.max_sessions_per_worker, mix64(key.a ^ (worker + 1))});
   if (!local_ports) return local_ports.error();
   memory->local_ports_ = std::move(local_ports).value();
-  memory->schedulers_ = std::make_unique<SchedulerStates>(worker, options.workers);
+  memory->schedulers_ = std::make_unique<SchedulerStates>(worker, options.workers, key.b);
 
   memory->state_ = std::make_unique<WorkerState>(worker, options.workers, key, memory->statistics_->counters.data());
   WorkerState& state = *memory->state_;
@@ -35,6 +35,7 @@ Result<std::unique_ptr<WorkerMemory>> WorkerMemory::create(const DataplaneOption
   state.timers = memory->timers_.get();
   state.local_ports = memory->local_ports_.get();
   state.schedulers = memory->schedulers_.get();
+  state.loads = ServerLoads(state.server_stats, loads, worker);
   state.requests = &memory->requests_;
   state.now_ms = now_ms;
   return memory;

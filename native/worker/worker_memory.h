@@ -24,8 +24,9 @@ struct SharedStatistics {
 
 class WorkerMemory {
  public:
+  /// `loads` is where the worker reads the other workers' sessions; without it it knows only its own.
   static Result<std::unique_ptr<WorkerMemory>> create(const DataplaneOptions& options, std::uint32_t worker, HashKey key,
-                                                      std::uint32_t now_ms);
+                                                      std::uint32_t now_ms, const LoadTable* loads = nullptr);
 
   WorkerState& state() { return *state_; }
   SpscRing<ResolveRequest>& requests() { return requests_; }

@@ -19,6 +19,7 @@ export interface ServerFacts {
   readonly address: Fact<Address> | undefined;
   /** The service's port where the server has none. */
   readonly port: Fact<number> | undefined;
+  readonly id: Fact<number> | undefined;
 }
 
 export interface ServiceFacts {
@@ -27,6 +28,11 @@ export interface ServiceFacts {
   readonly address: Fact<Address> | undefined;
   readonly port: Fact<number> | undefined;
   readonly protocol: Fact<string> | undefined;
+  readonly scheduler: Fact<string> | undefined;
+  /** Keys that are there, whatever their values. */
+  readonly schedulerOptions: readonly Fact<string>[];
+  readonly hashKey: Fact<string> | undefined;
+  readonly connectionId: Fact<string> | undefined;
   readonly servers: readonly ServerFacts[];
 }
 
@@ -100,6 +106,14 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
     return places(path).flatMap((place) => read(place, convert) ?? []);
   }
 
+  function keysOf(path: ConfigPath): Fact<string>[] {
+    const held = valueAt(value, path);
+    if (typeof held !== 'object' || held === null || Array.isArray(held)) return [];
+    return Object.keys(held)
+      .map((key) => ({ value: key, path: [...path, key] }))
+      .filter((key) => usable(key.path));
+  }
+
   return {
     workers: read(['workers'], number),
     cpus: Array.isArray(valueAt(value, ['cpus'])) ? list(['cpus'], number) : undefined,
@@ -135,9 +149,16 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
       address: read([...path, 'address'], address),
       port: read([...path, 'port'], number),
       protocol: read([...path, 'protocol'], text),
+      // The schema's default: the rules see a file as it was written.
+      scheduler:
+        valueAt(value, [...path, 'scheduler']) === undefined ? { value: 'wrr', path } : read([...path, 'scheduler'], text),
+      schedulerOptions: keysOf([...path, 'schedulerOptions']),
+      hashKey: read([...path, 'schedulerOptions', 'key'], text),
+      connectionId: read([...path, 'schedulerOptions', 'connectionId'], text),
       servers: places([...path, 'servers']).map((server) => ({
         path: server,
         address: read([...server, 'address'], address),
+        id: read([...server, 'id'], number),
         port:
           valueAt(value, [...server, 'port']) === undefined ? read([...path, 'port'], number) : read([...server, 'port'], number),
       })),

@@ -4,6 +4,7 @@
 // absence means something.
 // Thread: any; no state.
 import { type Static, type TObject, type TProperties, Type } from 'typebox';
+import { SCHEDULERS } from './scheduler-names.js';
 import { TIMEOUT_PROFILE_NAMES } from './timeout-profiles.js';
 
 // Annotations beyond JSON Schema, read by explain.ts and by the generator, and left out of millrace.schema.json:
@@ -204,12 +205,64 @@ const Server = section(
       default: 1,
       description: 'Share of new connections; 0 drains: existing sessions go on, new ones go elsewhere.',
     }),
+    id: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 4_294_967_295,
+        description: 'Number of the server in QUIC connection ids; only for `quic-cid` with `connectionId: katran`.',
+      }),
+    ),
   },
   'A real server behind a service.',
 );
 
 const notYetMode = 'only fullnat is part of this version: both addresses are rewritten, and servers need no change at all';
-const notYetScheduler = 'only rr and wrr are part of this version';
+
+/** Slots that a Maglev table may have; as kMaglevSizes in native/schedulers/mh.h. */
+const MAGLEV_SIZES = [251, 509, 1021, 2039, 4093, 8191, 16_381, 32_749, 65_521, 65_537, 131_071, 655_373] as const;
+
+const SchedulerOptions = section(
+  {
+    fallback: Type.Optional(
+      Type.Boolean({
+        description: 'A client whose server has weight 0 or is full goes to another one instead of being refused.',
+        'x-default': 'false',
+      }),
+    ),
+    port: Type.Optional(
+      Type.Boolean({
+        description: "The client's port counts as well as its address; only with `key: source`.",
+        'x-default': 'false',
+      }),
+    ),
+    key: Type.Optional(
+      Type.Enum(['source', '3-tuple', '5-tuple'], {
+        description: 'What of a packet is hashed: the client, both addresses and the protocol, or the ports as well.',
+        'x-default': 'source',
+      }),
+    ),
+    tableSize: Type.Optional(
+      Type.Enum([...MAGLEV_SIZES], {
+        description:
+          'Slots of the table, a prime: at least 100 times as many as servers, so that shares are even and few clients move.',
+        'x-default': '4093',
+      }),
+    ),
+    serverPorts: Type.Optional(
+      Type.Boolean({
+        description:
+          "Whether the servers' ports count, as in IPVS. Without them a client meets the same host behind every port of a VIP.",
+        'x-default': 'true',
+      }),
+    ),
+    connectionId: Type.Optional(
+      Type.Enum(['dpvs', 'katran'], {
+        description: 'How servers write themselves into the QUIC connection ids that they issue. Required for `quic-cid`.',
+      }),
+    ),
+  },
+  'What a scheduler can be told; docs/schedulers.md says which takes which.',
+);
 
 const Service = section(
   {
@@ -239,17 +292,11 @@ const Service = section(
         snat: notYetMode,
       },
     }),
-    scheduler: Type.Enum(['rr', 'wrr'], {
-      default: 'wrr',
-      description:
-        'How a new connection gets its server: in turn (`rr`) or in turn by weight (`wrr`), in the order in which IPVS does it.',
-      'x-refused': Object.fromEntries(
-        ['lc', 'wlc', 'sh', 'dh', 'mh', 'maglev', 'sed', 'nq', 'fo', 'ovf', 'lblc', 'lblcr', 'conhash', 'twos'].map((name) => [
-          name,
-          notYetScheduler,
-        ]),
-      ),
-    }),
+    scheduler: Type.Enum(
+      SCHEDULERS.map((scheduler) => scheduler.name),
+      { default: 'wrr', description: 'How a new connection gets its server; see docs/schedulers.md.' },
+    ),
+    schedulerOptions: Type.Optional(SchedulerOptions),
     servers: Type.Array(Server, {
       description: 'Real servers. An empty list is allowed: new connections are then dropped and counted.',
     }),

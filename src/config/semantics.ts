@@ -4,9 +4,10 @@
 // Guarantees: pure; never throws on any value; reports every violation once, at the later of two places that contradict each other.
 // Thread: any.
 import { type Address, addressFault, networkOf, prefixContains } from './address.js';
-import { collectFacts, type Fact, type Facts, type InterfaceFacts } from './facts.js';
+import { collectFacts, type Fact, type Facts, type InterfaceFacts, type ServiceFacts } from './facts.js';
 import { type ConfigPath, type Finding, formatPath } from './finding.js';
 import { FRAME_OVERHEAD, largestMtu } from './frame-size.js';
+import { SCHEDULERS } from './scheduler-names.js';
 import { suggest } from './suggest.js';
 
 type Rule = (facts: Facts) => Finding[];
@@ -376,6 +377,70 @@ const sizes: Rule = (facts) => {
   return findings;
 };
 
+/** An option that the chosen scheduler would ignore is a mistake, and so is one that it cannot do without. */
+const schedulerOptions: Rule = (facts) =>
+  facts.services.flatMap((service) => {
+    const chosen = SCHEDULERS.find((scheduler) => scheduler.name === service.scheduler?.value);
+    if (chosen === undefined) return [];
+    const takes: readonly string[] = chosen.options;
+    const findings = service.schedulerOptions
+      .filter((option) => !takes.includes(option.value))
+      .map((option) => {
+        const others = SCHEDULERS.filter((scheduler) => (scheduler.options as readonly string[]).includes(option.value));
+        const remedy =
+          others.length === 0 ? 'remove it' : `remove it, or use ${others.map((scheduler) => scheduler.name).join(' or ')}`;
+        return { ...wrong(option.path, `scheduler ${chosen.name} has no option "${option.value}"`, remedy), at: 'key' as const };
+      });
+    const port = service.schedulerOptions.find((option) => option.value === 'port');
+    if (port !== undefined && takes.includes('port') && (service.hashKey?.value ?? 'source') !== 'source') {
+      findings.push({
+        ...wrong(
+          port.path,
+          `"port" adds the port to the key source, but the key is ${service.hashKey?.value}`,
+          'remove it; 5-tuple has both ports',
+        ),
+        at: 'key',
+      });
+    }
+    return [...findings, ...quicFindings(service, chosen.name)];
+  });
+
+function quicFindings(service: ServiceFacts, scheduler: string): Finding[] {
+  const ids = present(service.servers.map((server) => server.id));
+  const findings: Finding[] = [];
+  if (scheduler === 'quic-cid' && service.protocol !== undefined && service.protocol.value !== 'udp') {
+    findings.push(wrong(service.protocol.path, 'scheduler quic-cid needs protocol udp: QUIC runs over UDP', 'write udp'));
+  }
+  if (scheduler !== 'quic-cid' || service.connectionId?.value === 'dpvs') {
+    const remedy = 'remove it; servers have numbers only with scheduler quic-cid and connectionId: katran';
+    return [...findings, ...ids.map((id) => wrong(id.path, `server id ${id.value} has no meaning here`, remedy))];
+  }
+  if (service.connectionId === undefined) {
+    if (service.schedulerOptions.some((option) => option.value === 'connectionId')) return findings;
+    const place = service.scheduler?.path ?? service.path;
+    const remedy = 'add schedulerOptions with connectionId: dpvs or connectionId: katran';
+    return [...findings, wrong(place, 'scheduler quic-cid must know how servers write connection ids', remedy)];
+  }
+  for (const server of service.servers) {
+    if (server.id !== undefined || server.address === undefined) continue;
+    const reason = `server ${server.address.value.text} has no id, but connectionId katran finds servers by it`;
+    findings.push(wrong(server.address.path, reason, 'give each server a number of its own, such as id: 1'));
+  }
+  findings.push(
+    ...duplicates(
+      ids,
+      (id) => String(id),
+      (later, first) =>
+        wrong(
+          later.path,
+          `server id ${later.value} is used twice (first at ${formatPath(first.path)})`,
+          'give each server a number of its own',
+        ),
+    ),
+  );
+  return findings;
+}
+
 const RULES: readonly Rule[] = [
   uniqueNames,
   uniqueServices,
@@ -392,6 +457,7 @@ const RULES: readonly Rule[] = [
   ports,
   cpuList,
   sizes,
+  schedulerOptions,
 ];
 
 /** Everything that breaks a rule in `value`, leaving out what `known` has reported already. */

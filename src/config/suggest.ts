@@ -34,6 +34,14 @@ const OTHER_NAMES: Readonly<Record<string, string>> = {
   cores: 'workers',
   arp: 'neighbours',
   roundrobin: 'rr',
+  leastconn: 'lc',
+  leastconnection: 'lc',
+  maglev: 'mh',
+  sourcehash: 'sh',
+  source: 'sh',
+  ketama: 'conhash',
+  random: 'twos',
+  quic: 'quic-cid',
   weighted: 'wrr',
 };
 

@@ -2,7 +2,7 @@
 // depend on other keys filled in, every address in its canonical text.
 // Guarantees: pure; the same input gives the same output on every host.
 // Thread: any.
-import type { NativeInterfaceConfig, NativeOptions, NativeTables } from '../native-binding.js';
+import type { NativeInterfaceConfig, NativeOptions, NativeSchedulerOptions, NativeTables } from '../native-binding.js';
 import { parseAddress, parseMac, parsePortRange, parsePrefix } from './address.js';
 import type { Finding } from './finding.js';
 import type { Config } from './schema.js';
@@ -58,10 +58,12 @@ export function toNativeTables(config: Config): NativeTables {
       port: service.port,
       protocol: service.protocol,
       scheduler: service.scheduler,
+      schedulerOptions: schedulerOptions(service),
       servers: service.servers.map((server) => ({
         address: canonical(server.address),
         port: server.port ?? service.port,
         weight: server.weight,
+        id: server.id ?? 0,
       })),
     })),
     localAddresses: config.localAddresses.map(canonical),
@@ -76,6 +78,19 @@ export function toNativeTables(config: Config): NativeTables {
       interface: neighbour.interface,
     })),
     timeouts: resolveTimeouts(config.sessions.timeouts),
+  };
+}
+
+/** Options that a scheduler does not take are refused before this; here they only have to have a value. */
+function schedulerOptions(service: Config['services'][number]): NativeSchedulerOptions {
+  return {
+    fallback: false,
+    port: false,
+    key: 'source',
+    tableSize: 4093,
+    serverPorts: true,
+    connectionId: 'dpvs',
+    ...service.schedulerOptions,
   };
 }
 

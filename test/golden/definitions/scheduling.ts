@@ -1,16 +1,44 @@
 // Golden cases: which server a new connection gets. The sequences are those recorded from Linux IPVS 6.1: the server added last is
 // asked first, and wrr begins its first round at level 1.
 
+import type { SchedulerName } from '../../../src/config/scheduler-names.js';
+import { maglevSlot, maglevTable } from '../../oracle/maglev.js';
 import { golden, type Timeline } from '../support/case.js';
 import { dnsFlow, handshake, local, webFlow } from '../support/flow.js';
-import { configWith, DNS, type Host, OTHER_CLIENT, SERVER1, SERVER2, SERVER3, WEB } from '../support/network.js';
+import {
+  CLIENT,
+  configWith,
+  DNS,
+  type Host,
+  OTHER_CLIENT,
+  SERVER1,
+  SERVER2,
+  SERVER3,
+  type ServiceConfig,
+  WEB,
+} from '../support/network.js';
 
 const SERVERS: readonly Host[] = [SERVER1, SERVER2, SERVER3];
 const widePorts = '20000-29999';
 
-function balanced(scheduler: 'rr' | 'wrr', ...weights: readonly number[]) {
+function balanced(scheduler: SchedulerName, ...weights: readonly number[]) {
+  return balancedWith({ scheduler }, ...weights);
+}
+
+function balancedWith(scheduling: Pick<ServiceConfig, 'scheduler' | 'schedulerOptions'>, ...weights: readonly number[]) {
   const servers = weights.map((weight, i) => ({ address: SERVERS[i]?.address ?? '', port: 8080, weight }));
-  return { config: configWith({ localPorts: widePorts, services: [{ ...WEB, scheduler, servers }] }) };
+  return { config: configWith({ localPorts: widePorts, services: [{ ...WEB, ...scheduling, servers }] }) };
+}
+
+/** Servers that Maglev's table of 4093 slots has for the client's ports from 40000 on, as connections() takes them. */
+function maglevOrder(weights: readonly number[], count: number): string {
+  const number = (address: string) => address.split('.').reduce((value, byte) => value * 256 + Number(byte), 0);
+  const servers = weights
+    .map((weight, i) => ({ name: i + 1, address: number(SERVERS[i]?.address ?? ''), port: 8080, weight }))
+    .reverse();
+  const table = maglevTable(servers, 4093);
+  const keys = Array.from({ length: count }, (_, i) => number(CLIENT.address) + 40000 + i);
+  return keys.map((key) => servers[table[maglevSlot(key, 4093)] ?? 0]?.name).join(' ');
 }
 
 /** One SYN after the other from one client; `order` names the server that must get each, from 1. */
@@ -89,6 +117,91 @@ export const schedulingCases = [
       connections(t, '3 2 1 3 2 1');
     },
     balanced('wrr', 1, 1, 1),
+  ),
+  golden(
+    'wlc-order-of-open-connections',
+    'wlc with weights 4, 3, 2 gives open connections in the sequence of IPVS.',
+    (t) => {
+      connections(t, '3 2 1 1 2 3 1 2 1 3 2 1 1 2 3 1 2 1');
+    },
+    balanced('wlc', 4, 3, 2),
+  ),
+  golden(
+    'lc-order-of-open-connections',
+    'lc spreads open connections evenly, whatever the weights.',
+    (t) => {
+      connections(t, '3 2 1 3 2 1 3 2 1');
+    },
+    balanced('lc', 4, 3, 2),
+  ),
+  golden(
+    'sed-order-of-open-connections',
+    'sed with weights 4, 3, 2 gives open connections in the sequence of IPVS.',
+    (t) => {
+      connections(t, '1 2 3 1 2 1 3 2 1 1 2 3 1 2 1 3 2 1');
+    },
+    balanced('sed', 4, 3, 2),
+  ),
+  golden(
+    'nq-order-of-open-connections',
+    'nq gives every idle server one connection first, and goes on as sed.',
+    (t) => {
+      connections(t, '3 2 1 1 2 1 3 2 1 1 2 3 1 2 1 3 2 1');
+    },
+    balanced('nq', 4, 3, 2),
+  ),
+  golden(
+    'fo-takes-the-highest-weight',
+    'fo gives everything to the server with the highest weight.',
+    (t) => {
+      connections(t, '1 1 1 1 1 1');
+    },
+    balanced('fo', 4, 3, 2),
+  ),
+  golden(
+    'ovf-fills-one-server-after-the-other',
+    'ovf fills the servers one after the other, each with one connection more than its weight, and then refuses.',
+    (t) => {
+      connections(t, '1 1 1 2 2');
+      t.drop('no_server', webFlow({ clientPort: 50000 }).fromClient({ flags: 'S' }).arriving);
+    },
+    balanced('ovf', 2, 1, 0),
+  ),
+  golden(
+    'mh-by-address-and-port',
+    'mh with the port in its key gives each client port the server that an independent Maglev table has for it.',
+    (t) => {
+      connections(t, maglevOrder([4, 3, 2], 12));
+    },
+    balancedWith({ scheduler: 'mh', schedulerOptions: { port: true } }, 4, 3, 2),
+  ),
+  golden(
+    'quic-cid-follows-a-client-that-moves',
+    'A QUIC client that comes from another port stays with the server that its connection id names (DPVS format).',
+    (t) => {
+      // 192.0.2.12:4433: two bytes of the address, and the port.
+      const shortHeader = new Uint8Array([0x43, 0xa5, 0x30, 0x20, 0xc1, 0x15, 0x1b, 1, 2, 3, 4, 0, 0x11, 0x22, 0x33]);
+      [50_000, 50_001, 50_000, 50_002].forEach((clientPort) => {
+        const flow = dnsFlow({ clientPort, vipPort: 443, serverPort: 4433, server: SERVER2, local: local(`path ${clientPort}`) });
+        t.forward(flow.fromClient({ payload: shortHeader }));
+      });
+      t.expect({ sessions_created: 3, sessions: 3 });
+    },
+    {
+      config: configWith({
+        localPorts: widePorts,
+        services: [
+          {
+            ...DNS,
+            name: 'quic',
+            port: 443,
+            scheduler: 'quic-cid',
+            schedulerOptions: { connectionId: 'dpvs' },
+            servers: SERVERS.map((s) => ({ address: s.address, port: 4433 })),
+          },
+        ],
+      }),
+    },
   ),
   golden(
     'rr-udp',

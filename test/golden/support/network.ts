@@ -6,6 +6,8 @@
 //
 // Guarantees: plain data; every address comes from the ranges for documentation and tests (RFC 5737, RFC 3849, RFC 2544). Runs in tests only.
 
+import type { SchedulerName } from '../../../src/config/scheduler-names.js';
+
 export const WAN_MAC = '02:00:00:00:01:01';
 export const LAN_MAC = '02:00:00:00:01:02';
 
@@ -50,13 +52,15 @@ export interface ServerConfig {
   readonly address: string;
   readonly port: number;
   readonly weight?: number;
+  readonly id?: number;
 }
 export interface ServiceConfig {
   readonly name: string;
   readonly address: string;
   readonly port: number;
   readonly protocol: 'tcp' | 'udp';
-  readonly scheduler?: 'rr' | 'wrr';
+  readonly scheduler?: SchedulerName;
+  readonly schedulerOptions?: Readonly<Record<string, unknown>>;
   readonly servers: readonly ServerConfig[];
 }
 export interface SessionsConfig {

@@ -23,6 +23,9 @@
 #define LLVMFuzzerTestOneInput fuzz_pipeline
 #include "../../fuzz/pipeline_fuzz.cc"
 #undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_quic
+#include "../../fuzz/quic_fuzz.cc"
+#undef LLVMFuzzerTestOneInput
 
 namespace {
 
@@ -57,5 +60,6 @@ TEST(FuzzRegressions, TcpOptionsHoldOnEveryKnownInput) { replay("tcp_options", f
 TEST(FuzzRegressions, PcapHoldsOnEveryKnownInput) { replay("pcap", fuzz_pcap); }
 TEST(FuzzRegressions, NeighbourHoldsOnEveryKnownInput) { replay("neighbour", fuzz_neighbour); }
 TEST(FuzzRegressions, PipelineHoldsOnEveryKnownInput) { replay("pipeline", fuzz_pipeline); }
+TEST(FuzzRegressions, QuicHoldsOnEveryKnownInput) { replay("quic", fuzz_quic); }
 
 }  // namespace

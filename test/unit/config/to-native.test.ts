@@ -95,7 +95,25 @@ test('addresses, prefixes and MACs arrive in one spelling', () => {
 });
 
 test('a server without a port has the port of its service', () => {
-  expect(toNative(configured(), host).tables.services[0]?.servers).toEqual([{ address: '192.0.2.11', port: 80, weight: 1 }]);
+  expect(toNative(configured(), host).tables.services[0]?.servers).toEqual([
+    { address: '192.0.2.11', port: 80, weight: 1, id: 0 },
+  ]);
+});
+
+test('every scheduler option has a value, whatever was written', () => {
+  const server = { address: '192.0.2.11', id: 7 };
+  const quic = { name: 'quic', address: '203.0.113.10', port: 443, protocol: 'udp' as const, servers: [server] };
+  const schedulerOptions = { connectionId: 'katran' as const, tableSize: 65_537 as const };
+  const { tables } = toNative(configured({ services: [{ ...quic, scheduler: 'quic-cid', schedulerOptions }] }), host);
+  expect(tables.services[0]).toMatchObject({ scheduler: 'quic-cid', servers: [{ id: 7 }] });
+  expect(tables.services[0]?.schedulerOptions).toEqual({
+    fallback: false,
+    port: false,
+    key: 'source',
+    tableSize: 65_537,
+    serverPorts: true,
+    connectionId: 'katran',
+  });
 });
 
 test('timeouts are those of the profile except where they are set', () => {

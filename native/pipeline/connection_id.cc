@@ -1,0 +1,32 @@
+// Comparing a packet's connection id with its session.
+#include "pipeline/connection_id.h"
+
+#include "pipeline/create.h"
+
+namespace millrace {
+
+SessionRef follow_connection_id(WorkerState& state, const Packet& packet, const PacketMeta& meta, SessionRef ref,
+                                Verdict& verdict) {
+  if (ref_direction(ref) != Direction::kInbound) return ref;
+  const auto& services = state.snapshot->services->services;
+  const auto service = services.find(ServiceKey{meta.destination, meta.destination_port, meta.protocol});
+  if (service == services.end() || service->second->lookup == nullptr) return ref;
+  const ServiceTable& table = *service->second;
+  const auto payload = udp_payload(packet, meta);
+  const std::int32_t named = QuicConnectionId::find(*table.lookup, table.options.connection_id, payload);
+  const SessionId id = ref_id(ref);
+  if (named < 0 || table.servers[static_cast<std::size_t>(named)].slot == state.sessions->at(id).server) return ref;
+  // The session may have been created by an earlier packet of this batch.
+  finish_created(state);
+  state.timers->cancel(id);
+  remove_session(state, id, hashes_of(state, state.sessions->at(id)));
+  state.counters.add(Counter::sessions_expired);
+  // Later packets of this batch may have been matched with it already; no packet has protocol 0.
+  state.sessions->at(id).protocol = 0;
+  DropReason reason{};
+  const SessionId created = create_session(state, table, meta, reason, payload);
+  if (created == kNoSession) return verdict = Verdict::drop(reason), kNoRef;
+  return make_ref(created, Direction::kInbound);
+}
+
+}  // namespace millrace
