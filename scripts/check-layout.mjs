@@ -25,7 +25,7 @@ const SRC_LEVELS = [
   ['control'],
   ['doctor', 'versions'],
   ['load-balancer', 'create-load-balancer', 'index', 'replay'],
-  ['daemon', 'lab', 'demo'],
+  ['daemon', 'lab', 'realserver', 'demo'],
   ['cli'],
 ];
 
@@ -34,7 +34,7 @@ const NATIVE_LEVELS = [
   ['core', 'net'],
   ['sessions', 'tables', 'schedulers'],
   ['pipeline', 'forwarders', 'ports'],
-  ['replay', 'worker', 'control', 'lab'],
+  ['replay', 'worker', 'control', 'lab', 'realserver'],
   ['addon'],
 ];
 

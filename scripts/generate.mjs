@@ -180,7 +180,22 @@ function counterReference() {
     '',
     table(['reason', 'stage', 'meaning'], rows.DROP),
     '',
+    '## On a real server',
+    '',
+    'Packets and bytes since the program was attached; `millrace realserver status` shows them.',
+    '',
+    table(['program', 'counter', 'meaning'], [...ingressCounters('decapsulation'), ...ingressCounters('l3dsr')]),
+    '',
   ].join('\n');
+}
+
+function ingressCounters(program) {
+  const source = readFileSync(join(root, 'native', 'realserver', `${program}_counters.def`), 'utf8');
+  return [...source.matchAll(/^MILLRACE_INGRESS_COUNTER\((\w+), "([^"]*)"\)/gm)].map(([, name, help]) => [
+    program,
+    `\`${name}\``,
+    help,
+  ]);
 }
 
 function counterNames() {

@@ -75,6 +75,11 @@ export const ERROR_CATALOGUE = {
     meaning: 'The kernel refuses to load or attach an XDP program.',
     remedy: 'Use a kernel with CONFIG_BPF_SYSCALL; `millrace doctor` shows what the kernel answered.',
   },
+  MILLRACE_E_BPF_UNSUPPORTED: {
+    kind: 'host',
+    meaning: "The kernel refuses to load a BPF program or to attach it at tc's ingress hook.",
+    remedy: 'Use Linux 5.10 or newer with CONFIG_BPF_SYSCALL, CONFIG_NET_CLS_BPF and CONFIG_NET_SCH_INGRESS.',
+  },
   MILLRACE_E_AF_XDP_UNSUPPORTED: {
     kind: 'host',
     meaning: 'The kernel has no AF_XDP sockets.',

@@ -234,6 +234,57 @@ export interface NativeLabSteering {
   readonly rules: readonly { readonly address: string; readonly queue: number }[];
 }
 
+/** What takes tunnels off on a real server; see native/realserver/ingress.h. */
+export interface NativeDecapsulation {
+  /** An Ethernet interface in the current network namespace. */
+  readonly interface: string;
+  readonly types: readonly ('ipip' | 'gre' | 'gue')[];
+  readonly guePort: number;
+  readonly vips: readonly string[];
+  /** Outer sources, as "address/length". */
+  readonly trusted: readonly string[];
+}
+
+/** What puts the VIP back on a real server of an L3DSR service. */
+export interface NativeL3dsr {
+  readonly interface: string;
+  readonly marks: readonly { readonly dscp: number; readonly vip: string }[];
+}
+
+export interface NativeIngressState {
+  /** What holds filters; "" if there is nothing. */
+  readonly hook: '' | 'clsact' | 'ingress';
+  /** Filters of anybody, both directions. */
+  readonly filters: number;
+  /** 0: our program is not attached. */
+  readonly programId: number;
+  /** Since the program was attached; empty if it is not. */
+  readonly counters: readonly {
+    readonly name: string;
+    readonly help: string;
+    readonly packets: bigint;
+    readonly bytes: bigint;
+  }[];
+}
+
+export type NativeIngressProgram = 'decapsulation' | 'l3dsr';
+
+/** BPF programs of a real server at tc's ingress hook, in the current network namespace. All throw {code, message, errno}. */
+export interface NativeRealserver {
+  /** SO_NETNS_COOKIE: a number that no other network namespace has or had; 0 before Linux 5.14. */
+  networkNamespaceCookie(): bigint;
+  /** Attach, in place of the former one of the same kind. The kernel's number of the program comes back. */
+  attachDecapsulation(wanted: NativeDecapsulation): number;
+  attachL3dsr(wanted: NativeL3dsr): number;
+  ingressState(interfaceName: string, program: NativeIngressProgram): NativeIngressState;
+  /** Leaves a filter of somebody else alone. */
+  detachIngress(interfaceName: string, program: NativeIngressProgram): void;
+  /** False if there is one already. */
+  makeIngressHook(interfaceName: string): boolean;
+  /** With every filter at it. */
+  removeIngressHook(interfaceName: string): void;
+}
+
 export interface NativeBinding {
   readonly abiVersion: number;
   versions(): Readonly<Record<string, string>>;
@@ -246,4 +297,5 @@ export interface NativeBinding {
   probeKernel(): { readonly xdp: string; readonly afXdp: string; readonly bpfLink: string };
   /** Installs the program with tc (clsact egress); it stays until the interface goes. */
   attachLabSteering(steering: NativeLabSteering): void;
+  readonly realserver: NativeRealserver;
 }

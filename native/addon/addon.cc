@@ -11,6 +11,7 @@
 
 #include "addon/convert.h"
 #include "addon/dataplane_wrap.h"
+#include "addon/realserver_wrap.h"
 #include "lab/steering.h"
 #include "ports/interface_probe.h"
 #include "worker/replay.h"
@@ -110,6 +111,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("probeInterfaces", Napi::Function::New(env, interfaces));
   exports.Set("probeKernel", Napi::Function::New(env, kernel));
   exports.Set("attachLabSteering", Napi::Function::New(env, lab_steering));
+  exports.Set("realserver", make_realserver(env));
   return exports;
 }
 

@@ -27,6 +27,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     summary: 'send a capture through the pipeline, without privileges',
     load: () => import('./commands/replay.js'),
   },
+  {
+    name: 'realserver',
+    summary: 'prepare a real server that answers clients itself (direct routing, tunnel, L3DSR), and undo it',
+    load: () => import('./commands/realserver.js'),
+  },
   { name: 'version', summary: 'show versions', load: () => import('./commands/version.js') },
   { name: 'demo', summary: 'the demonstration behind npm run demo', load: () => import('./commands/demo.js'), hidden: true },
 ];

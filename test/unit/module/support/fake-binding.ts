@@ -13,6 +13,7 @@ import {
   type NativeTables,
   SERVER_STATS_FIELDS,
 } from '../../../../src/native-binding.js';
+import { FakeIngress } from '../../realserver/support/fake-ingress.js';
 
 /** The counters of native/core/counters.def, read from the list itself. */
 export function countersFromDefinition(): readonly NativeCounterInfo[] {
@@ -85,6 +86,7 @@ export class FakeBinding implements NativeBinding {
   probes: NativeInterfaceProbe[] = [fakeProbe('wan'), fakeProbe('lan')];
   replayed: { options: NativeOptions; tables: NativeTables; replay: NativeReplayOptions } | undefined;
   readonly info = countersFromDefinition();
+  readonly realserver = new FakeIngress();
 
   versions(): Readonly<Record<string, string>> {
     return { addon: '0.1.0' };
