@@ -17,10 +17,14 @@ export interface NativeInterfaceConfig {
 
 export interface NativeServerConfig {
   readonly address: string;
+  /** 0 where the protocol has none. */
   readonly port: number;
   readonly weight: number;
   /** Number in QUIC connection ids; 0 for none. */
   readonly id: number;
+  readonly mode: 'fullnat' | 'nat' | 'direct' | 'ipip' | 'gre' | 'gue' | 'l3dsr';
+  /** UDP port of `gue`. */
+  readonly tunnelPort: number;
 }
 
 export interface NativeSchedulerOptions {
@@ -35,8 +39,11 @@ export interface NativeSchedulerOptions {
 export interface NativeServiceConfig {
   readonly name: string;
   readonly address: string;
+  /** 0 where the protocol has none. */
   readonly port: number;
   readonly protocol: 'tcp' | 'udp';
+  /** Mark of `l3dsr`; 0 for none. */
+  readonly dscp: number;
   /** A name of native/schedulers/registry.h. */
   readonly scheduler: string;
   readonly schedulerOptions: NativeSchedulerOptions;

@@ -3,6 +3,9 @@
 
 #include <cstdlib>
 
+#include "forwarders/registry.h"
+#include "net/headers.h"
+
 namespace millrace::addon {
 
 namespace {
@@ -69,18 +72,35 @@ SchedulerOptions decode_scheduler_options(const Napi::Object& object) {
   return options;
 }
 
+std::uint8_t decode_protocol(const std::string& name) {
+  if (name == "udp") return net::kProtocolUdp;
+  if (name == "sctp") return net::kProtocolSctp;
+  if (name == "esp") return net::kProtocolEsp;
+  if (name == "ah") return net::kProtocolAh;
+  return net::kProtocolTcp;
+}
+
+ServerConfig decode_server(const Napi::Object& object) {
+  ServerConfig server;
+  server.address = address(object, "address");
+  server.port = port(object, "port");
+  server.weight = number(object, "weight");
+  server.id = number(object, "id");
+  server.mode = forward_mode(text(object, "mode")).value_or(ForwardMode::kFullNat);
+  server.tunnel_port = port(object, "tunnelPort");
+  return server;
+}
+
 ServiceConfig decode_service(const Napi::Object& object) {
   ServiceConfig service;
   service.name = text(object, "name");
   service.address = address(object, "address");
   service.port = port(object, "port");
-  service.protocol = text(object, "protocol") == "udp" ? 17 : 6;
+  service.protocol = decode_protocol(text(object, "protocol"));
+  service.dscp = static_cast<std::uint8_t>(number(object, "dscp"));
   service.scheduler = scheduler_named(text(object, "scheduler"));
   service.scheduler_options = decode_scheduler_options(object.Get("schedulerOptions").As<Napi::Object>());
-  each(object, "servers", [&](const Napi::Value& item) {
-    const auto server = item.As<Napi::Object>();
-    service.servers.push_back({address(server, "address"), port(server, "port"), number(server, "weight"), number(server, "id")});
-  });
+  each(object, "servers", [&](const Napi::Value& item) { service.servers.push_back(decode_server(item.As<Napi::Object>())); });
   return service;
 }
 

@@ -47,6 +47,14 @@ struct Ipv6 {
 };
 static_assert(sizeof(Ipv6) == 40);
 
+struct Ipv6Fragment {
+  std::uint8_t next_header;
+  std::uint8_t reserved;
+  be16 offset_more;  ///< 13 bits offset in units of 8 bytes, 2 reserved, 1 "another one follows"
+  be32 id;
+};
+static_assert(sizeof(Ipv6Fragment) == 8);
+
 struct Tcp {
   be16 source_port;
   be16 destination_port;
@@ -79,6 +87,21 @@ struct Udp {
 };
 static_assert(sizeof(Udp) == 8);
 
+struct Sctp {
+  be16 source_port;
+  be16 destination_port;
+  be32 verification_tag;
+  /// CRC32c over the whole SCTP packet with this field zero (RFC 9260 6.8), least significant byte first.
+  std::uint32_t checksum;
+};
+static_assert(sizeof(Sctp) == 12);
+
+struct Gre {
+  be16 flags_version;  ///< 0: no checksum, key or sequence number (RFC 2784)
+  be16 protocol;       ///< Ethernet type of what is inside
+};
+static_assert(sizeof(Gre) == 4);
+
 struct Icmp {
   std::uint8_t type;
   std::uint8_t code;
@@ -90,9 +113,16 @@ static_assert(sizeof(Icmp) == 8);
 #pragma pack(pop)
 
 inline constexpr std::uint8_t kProtocolIcmp = 1;
+inline constexpr std::uint8_t kProtocolIpip = 4;
 inline constexpr std::uint8_t kProtocolTcp = 6;
 inline constexpr std::uint8_t kProtocolUdp = 17;
+inline constexpr std::uint8_t kProtocolIpv6 = 41;
+inline constexpr std::uint8_t kProtocolIpv6Fragment = 44;
+inline constexpr std::uint8_t kProtocolGre = 47;
+inline constexpr std::uint8_t kProtocolEsp = 50;
+inline constexpr std::uint8_t kProtocolAh = 51;
 inline constexpr std::uint8_t kProtocolIcmpv6 = 58;
+inline constexpr std::uint8_t kProtocolSctp = 132;
 
 inline constexpr std::uint8_t kIcmpEchoReply = 0;
 inline constexpr std::uint8_t kIcmpEchoRequest = 8;

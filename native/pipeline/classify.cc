@@ -1,24 +1,18 @@
-// The slow path's decisions. A packet to a local address belongs to the worker that owns the address. A client's packet that is not a
-// SYN belongs to a session that some worker has: it is passed round all workers once before it is dropped, within a budget, so that
-// a flood of stray packets cannot multiply itself by the number of workers.
+// The slow path's decisions. A packet to a local address belongs to the worker that owns the address. A client's packet that is
+// not a SYN belongs to a session that some worker has: it is passed round all workers once before it is dropped, within a budget,
+// so that a flood of stray packets cannot multiply itself by the number of workers.
 #include "pipeline/classify.h"
 
 #include "pipeline/create.h"
+#include "pipeline/fragments.h"
+#include "pipeline/icmp_error.h"
+#include "pipeline/icmp_translate.h"
 #include "pipeline/local.h"
+#include "pipeline/search.h"
 
 namespace millrace {
 
 namespace {
-
-bool take_search_budget(WorkerState& state) {
-  if (state.search_budget_ms != state.now_ms) {
-    state.search_budget_ms = state.now_ms;
-    state.search_budget = kSearchesPerMs;
-  }
-  if (state.search_budget == 0) return false;
-  state.search_budget--;
-  return true;
-}
 
 Verdict to_local_address(const WorkerState& state, const Packet& packet, const OwnedAddress& owned) {
   const std::uint32_t owner = state.local_slots[owned.local].worker;
@@ -30,6 +24,7 @@ Verdict to_local_address(const WorkerState& state, const Packet& packet, const O
 }  // namespace
 
 SessionId classify_miss(WorkerState& state, Packet& packet, const PacketMeta& meta, Verdict& verdict) {
+  if (is_icmp_error(meta)) return verdict = translate_icmp_error(state, packet, meta), kNoSession;
   const ServiceTables& tables = *state.snapshot->services;
   const auto owned = tables.owned.find(meta.destination);
   // A v4-mapped destination inside an IPv6 header would look like our IPv4 address (net/address.h).
@@ -40,24 +35,32 @@ SessionId classify_miss(WorkerState& state, Packet& packet, const PacketMeta& me
     verdict = answer_icmp(state, packet, meta);
     return kNoSession;
   }
-  if (owned->second.kind == OwnedAddress::Kind::kLocal) return verdict = to_local_address(state, packet, owned->second), kNoSession;
+  if (owned->second.kind == OwnedAddress::Kind::kLocal)
+    return verdict = to_local_address(state, packet, owned->second), kNoSession;
 
   if (meta.protocol == net::kProtocolTcp) {
     constexpr std::uint8_t relevant = net::tcp_flag::kSyn | net::tcp_flag::kAck | net::tcp_flag::kRst | net::tcp_flag::kFin;
     if ((meta.tcp_flags & relevant) != net::tcp_flag::kSyn) {
-      if (packet.hops + 1u < state.workers && (packet.hops != 0 || take_search_budget(state))) {
-        verdict = Verdict::handoff((state.worker + 1) % state.workers);
-      } else {
-        verdict = Verdict::drop(DropReason::tcp_no_session);
-      }
+      verdict = search_on(state, packet, DropReason::tcp_no_session);
       return kNoSession;
     }
   }
   const auto service = tables.services.find(ServiceKey{meta.destination, meta.destination_port, meta.protocol});
   if (service == tables.services.end()) return verdict = Verdict::drop(DropReason::no_service), kNoSession;
+  // A datagram that nobody handed over may belong to a flow that began with a fragment.
+  std::uint32_t home;
+  if (state.workers > 1 && packet.hops == 0 && meta.fragment == 0 && meta.protocol != net::kProtocolTcp &&
+      may_be_at_fragment_home(state, meta, home)) {
+    return verdict = Verdict::handoff(home), kNoSession;
+  }
   DropReason reason{};
   const SessionId id = create_session(state, *service->second, meta, reason, udp_payload(packet, meta));
-  if (id == kNoSession) verdict = Verdict::drop(reason);
+  if (id == kNoSession) {
+    verdict = reason == DropReason::no_server ? refuse_with_icmp(state, packet, meta, IcmpError::kPortUnreachable, 0, reason)
+                                              : Verdict::drop(reason);
+  } else if (state.workers > 1 && (packet.hops != 0 || meta.fragment != 0)) {
+    note_fragment_home(state, state.sessions->at(id), meta);
+  }
   return id;
 }
 

@@ -16,13 +16,7 @@ SessionRef follow_connection_id(WorkerState& state, const Packet& packet, const 
   const std::int32_t named = QuicConnectionId::find(*table.lookup, table.options.connection_id, payload);
   const SessionId id = ref_id(ref);
   if (named < 0 || table.servers[static_cast<std::size_t>(named)].slot == state.sessions->at(id).server) return ref;
-  // The session may have been created by an earlier packet of this batch.
-  finish_created(state);
-  state.timers->cancel(id);
-  remove_session(state, id, hashes_of(state, state.sessions->at(id)));
-  state.counters.add(Counter::sessions_expired);
-  // Later packets of this batch may have been matched with it already; no packet has protocol 0.
-  state.sessions->at(id).protocol = 0;
+  end_session(state, id);
   DropReason reason{};
   const SessionId created = create_session(state, table, meta, reason, payload);
   if (created == kNoSession) return verdict = Verdict::drop(reason), kNoRef;

@@ -1,11 +1,55 @@
 // A session's beginning and end.
 #include "pipeline/create.h"
 
-#include "forwarders/fullnat.h"
+#include "forwarders/registry.h"
+#include "pipeline/fragments.h"
 #include "pipeline/session_key.h"
 #include "pipeline/track.h"
 
 namespace millrace {
+
+namespace {
+
+/// The state that a first packet leads to: it decides when the timer looks first.
+SessionState first_state(const PacketMeta& meta, bool one_way) {
+  if (meta.protocol == net::kProtocolTcp) {
+    return next_tcp_state(SessionState::kNone, Direction::kInbound, meta.tcp_flags, one_way);
+  }
+  return SessionState::kUdpOneWay;
+}
+
+/// Takes a local address and port where the mode needs them.
+bool take_local_port(WorkerState& state, const ServerIdentity& server, Session& session) {
+  const auto& locals = state.snapshot->services->locals_of_worker[state.worker][server.address.is_v4() ? 0 : 1];
+  const auto port = state.local_ports->allocate(server.endpoint, locals);
+  if (!port) return false;
+  session.local = port->local;
+  session.local_port = port->port;
+  return true;
+}
+
+/// A tunnel's outer source: one of this worker's local addresses of the server's family, by the flow.
+bool choose_tunnel_source(const WorkerState& state, const ServerIdentity& server, const PacketMeta& meta, Session& session) {
+  const auto& locals = state.snapshot->services->locals_of_worker[state.worker][server.address.is_v4() ? 0 : 1];
+  if (locals.empty()) return false;
+  session.local = locals[(meta.hash >> 32) % locals.size()];
+  return true;
+}
+
+void return_local_port(WorkerState& state, const Session& session) {
+  if (!uses_local_port(session.mode)) return;
+  state.local_ports->release(state.server_slots[session.server].endpoint, session.local, session.local_port);
+}
+
+SessionId insert(WorkerState& state, const Session& session, const SessionDetail& detail) {
+  const SessionHashes hashes = hashes_of(state, session, detail);
+  if ((session.flags & session_flag::kOneWay) != 0) return state.sessions->insert_one_way(hashes.inbound, Direction::kInbound);
+  const SessionId id = state.sessions->begin_insert(hashes.inbound, hashes.outbound);
+  if (id != kNoSession) state.notes.created[state.notes.created_count++] = {id, hashes.outbound};
+  return id;
+}
+
+}  // namespace
 
 SessionId create_session(WorkerState& state, const ServiceTable& service, const PacketMeta& meta, DropReason& reason,
                          std::span<const std::uint8_t> payload) {
@@ -24,43 +68,50 @@ SessionId create_session(WorkerState& state, const ServiceTable& service, const 
 
   // Asked first: as many local ports may be in use as there are sessions, and the reason must name what ran out.
   if (state.sessions->size() == state.sessions->capacity()) return reason = DropReason::session_table_full, kNoSession;
-  const auto& locals = state.snapshot->services->locals_of_worker[state.worker][server.address.is_v4() ? 0 : 1];
-  const auto port = state.local_ports->allocate(server.endpoint, locals);
-  if (!port) return reason = DropReason::local_ports_exhausted, kNoSession;
 
   Session session{};
+  SessionDetail detail{};
   session.client = meta.source;
   session.client_port = meta.source_port;
   session.vip_port = meta.destination_port;
-  session.local_port = port->port;
-  session.local = port->local;
   session.service = service.slot;
   session.server = server_slot;
   session.protocol = meta.protocol;
+  session.mode = server.mode;
   session.flags = meta.ipv6 ? session_flag::kIpv6 : std::uint8_t{0};
   if (service.scheduler == QuicConnectionId::kKind) session.flags |= session_flag::kConnectionId;
-  const SessionHashes hashes = hashes_of(state, session);
-  const SessionId id = state.sessions->begin_insert(hashes.inbound, hashes.outbound);
+  if (is_one_way(server.mode)) session.flags |= session_flag::kOneWay;
+  if (server.address.is_v4() == meta.ipv6) session.flags |= session_flag::kCrossFamily;
+  if (state.service_slots[service.slot].address != meta.destination) {
+    session.flags |= session_flag::kWideKey;
+    detail.destination = meta.destination;
+  }
+  if (uses_local_port(server.mode) && !take_local_port(state, server, session)) {
+    return reason = DropReason::local_ports_exhausted, kNoSession;
+  }
+  if (is_tunnel(server.mode) && !choose_tunnel_source(state, server, meta, session)) {
+    return reason = DropReason::local_ports_exhausted, kNoSession;
+  }
+  session.l4_delta = l4_delta(state, session, detail);
+  const bool one_way = (session.flags & session_flag::kOneWay) != 0;
+  session.state = meta.protocol == net::kProtocolTcp ? SessionState::kNone : SessionState::kUdpOneWay;
+  session.deadline_ms = state.now_ms + state.snapshot->timeouts_ms[static_cast<std::size_t>(first_state(meta, one_way))];
+
+  const SessionId id = insert(state, session, detail);
   if (id == kNoSession) {
-    state.local_ports->release(server.endpoint, port->local, port->port);
+    return_local_port(state, session);
     return reason = DropReason::session_table_full, kNoSession;
   }
-  state.notes.created[state.notes.created_count++] = {id, hashes.outbound};
-  Session& stored = state.sessions->at(id);
-  stored = session;
-  stored.l4_delta = fullnat::l4_delta(state, stored);
-  stored.state = meta.protocol == net::kProtocolTcp ? SessionState::kNone : SessionState::kUdpOneWay;
-  // The state this packet leads to decides when the timer looks first.
-  const SessionState first = meta.protocol == net::kProtocolTcp
-                                 ? next_tcp_state(SessionState::kNone, Direction::kInbound, meta.tcp_flags, false)
-                                 : SessionState::kUdpOneWay;
-  stored.deadline_ms = state.now_ms + state.snapshot->timeouts_ms[static_cast<std::size_t>(first)];
+  state.sessions->at(id) = session;
+  if ((session.flags & session_flag::kWideKey) != 0) state.sessions->detail(id) = detail;
   state.timers->schedule(id, state.now_ms);
 
   ServerStats& stats = state.server_stats[server_slot];
   store_relaxed(stats.connections, stats.connections + 1);
   store_relaxed(stats.inactive, stats.inactive + 1);
-  store_relaxed(state.local_sessions[port->local], state.local_sessions[port->local] + 1);
+  if (uses_local_address(session.mode)) {
+    store_relaxed(state.local_sessions[session.local], state.local_sessions[session.local] + 1);
+  }
   state.counters.add(Counter::sessions_created);
   state.counters.add(Counter::sessions);
   return id;
@@ -75,7 +126,8 @@ void finish_created(WorkerState& state) {
 
 void remove_session(WorkerState& state, SessionId id, const SessionHashes& hashes) {
   const Session& session = state.sessions->at(id);
-  state.local_ports->release(state.server_slots[session.server].endpoint, session.local, session.local_port);
+  return_local_port(state, session);
+  if ((session.flags & session_flag::kAtFragmentHome) != 0) forget_fragment_home(state, session, state.sessions->detail(id));
   ServerStats& stats = state.server_stats[session.server];
   if ((session.flags & session_flag::kActive) != 0) {
     store_relaxed(stats.active, stats.active - 1);
@@ -86,8 +138,21 @@ void remove_session(WorkerState& state, SessionId id, const SessionHashes& hashe
   state.counters.sub(Counter::sessions);
   // Last, because from here on the slots may be given to others.
   store_release(stats.ended, stats.ended + 1);
-  store_release(state.local_sessions[session.local], state.local_sessions[session.local] - 1);
-  state.sessions->erase(id, hashes.inbound, hashes.outbound);
+  if (uses_local_address(session.mode)) {
+    store_release(state.local_sessions[session.local], state.local_sessions[session.local] - 1);
+  }
+  if ((session.flags & session_flag::kOneWay) != 0) {
+    state.sessions->erase_one_way(id, hashes.inbound, Direction::kInbound);
+  } else {
+    state.sessions->erase(id, hashes.inbound, hashes.outbound);
+  }
+}
+
+void end_session(WorkerState& state, SessionId id) {
+  finish_created(state);  // it may be of this batch
+  state.timers->cancel(id);
+  remove_session(state, id, hashes_of(state, state.sessions->at(id), state.sessions->detail(id)));
+  state.counters.add(Counter::sessions_expired);
 }
 
 }  // namespace millrace

@@ -23,4 +23,7 @@ void finish_created(WorkerState& state);
 /// Removes a session whose timer has run out: both entries, its local port, its counts. `hashes` are hashes_of() the session.
 void remove_session(WorkerState& state, SessionId id, const SessionHashes& hashes);
 
+/// Ends a session before its time; it may have begun in this batch.
+void end_session(WorkerState& state, SessionId id);
+
 }  // namespace millrace

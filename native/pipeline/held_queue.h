@@ -1,7 +1,6 @@
-// HeldQueue: packets that wait until their next hop is resolved. Small and bounded, per worker: a neighbour that does not answer must
-// not eat the packet memory of those that do. Packets are held as they arrived and go through the pipeline again, so that nothing
-// about them is decided twice.
-// Thread: one worker.
+// HeldQueue: packets that wait until their next hop is resolved. Small and bounded, per worker: a neighbour that does not answer
+// must not eat the packet memory of those that do. Packets are held as they arrived and go through the pipeline again, so that
+// nothing about them is decided twice. Thread: one worker.
 #pragma once
 
 #include <array>

@@ -7,10 +7,8 @@
 
 namespace millrace {
 
-bool clamp_mss(const Packet& packet, const PacketMeta& meta, std::uint16_t mtu) {
-  const std::uint32_t headers = (meta.ipv6 ? sizeof(net::Ipv6) : sizeof(net::Ipv4)) + sizeof(net::Tcp);
-  if (mtu <= headers) return false;
-  const auto limit = static_cast<std::uint16_t>(mtu - headers);
+bool clamp_mss(const Packet& packet, const PacketMeta& meta, std::uint16_t limit) {
+  if (limit == 0) return false;
   auto* tcp = reinterpret_cast<net::Tcp*>(packet.data + meta.l4_offset);
   std::uint8_t* options = packet.data + meta.l4_offset + sizeof(net::Tcp);
   const std::uint32_t length = tcp->header_length() - static_cast<std::uint32_t>(sizeof(net::Tcp));

@@ -8,8 +8,8 @@
 
 namespace millrace {
 
-/// Lowers the MSS option of a SYN or SYN-ACK to what an IP packet of `mtu` bytes carries; the checksum follows. False when it was
+/// Lowers the MSS option of a SYN or SYN-ACK to `limit` bytes (0: no limit known); the checksum follows. False when it was
 /// small enough or absent (an absent option means 536 or 1220 and fits every link). The parser has checked the options' bounds.
-bool clamp_mss(const Packet& packet, const PacketMeta& meta, std::uint16_t mtu);
+bool clamp_mss(const Packet& packet, const PacketMeta& meta, std::uint16_t limit);
 
 }  // namespace millrace

@@ -36,9 +36,9 @@ bool ipv4_source_allowed(be32 address) {
 bool ipv6_source_allowed(const IpAddress& a) {
   const std::uint64_t high = be64::from_raw(a.high).host();
   const std::uint64_t low = be64::from_raw(a.low).host();
-  if ((high >> 56) == 0xff) return false;                                  // multicast
+  if ((high >> 56) == 0xff) return false;  // multicast
   if (high != 0) return true;
-  return low > 1 && (low >> 32) != 0x0000ffffu;                            // ::, ::1, ::ffff:0:0/96
+  return low > 1 && (low >> 32) != 0x0000ffffu;  // ::, ::1, ::ffff:0:0/96
 }
 
 /// IPv4 options are kept, but they must be well formed: somebody behind us will parse them (RFC 791 3.1).
@@ -56,6 +56,13 @@ bool ipv4_options_valid(const std::uint8_t* option, std::uint32_t length) {
   return true;
 }
 
+/// Whether a fragment of `length` bytes can be a part of a datagram: something in it, whole units of 8 bytes before the last one,
+/// and an end that a length field can tell (RFC 791 3.2, RFC 8200 4.5).
+bool fragment_possible(std::uint16_t fragment, std::uint32_t length) {
+  if (length == 0 || ((fragment & kMoreFragments) != 0 && length % 8 != 0)) return false;
+  return (fragment & kFragmentOffset) * 8u + length <= 0xffff;
+}
+
 bool parse_ipv4(Packet& packet, PacketMeta& meta, DropReason& reason) {
   const std::uint32_t l3 = meta.l3_offset;
   if (packet.length < l3 + sizeof(net::Ipv4)) return reason = DropReason::frame_truncated, false;
@@ -70,9 +77,6 @@ bool parse_ipv4(Packet& packet, PacketMeta& meta, DropReason& reason) {
     return reason = DropReason::ipv4_options_invalid, false;
   }
   if (!ipv4_source_allowed(ip->source)) return reason = DropReason::source_invalid, false;
-  if ((ip->fragment.host() & 0x3fff) != 0) return reason = DropReason::fragment, false;
-  // ICMP to us is answered and not forwarded: it may have come its whole way (RFC 1122 3.2.1.7).
-  if (ip->ttl == 0 || (ip->ttl == 1 && ip->protocol != net::kProtocolIcmp)) return reason = DropReason::ttl_expired, false;
   meta.source = IpAddress::v4(ip->source);
   meta.destination = IpAddress::v4(ip->destination);
   meta.protocol = ip->protocol;
@@ -81,23 +85,43 @@ bool parse_ipv4(Packet& packet, PacketMeta& meta, DropReason& reason) {
   meta.l3_length = static_cast<std::uint16_t>(total);
   meta.l4_offset = static_cast<std::uint16_t>(l3 + header);
   packet.length = l3 + total;
+  meta.fragment = ip->fragment.host() & (kMoreFragments | kFragmentOffset);
+  if (meta.fragment != 0) {
+    meta.fragment_id = ip->id.host();
+    if (!fragment_possible(meta.fragment, total - header)) return reason = DropReason::fragment_invalid, false;
+  }
+  // ICMP to us is answered and not forwarded: it may have come its whole way (RFC 1122 3.2.1.7).
+  if (ip->ttl == 0 || (ip->ttl == 1 && ip->protocol != net::kProtocolIcmp)) return reason = DropReason::ttl_expired, false;
   return true;
 }
 
-/// Walks extension headers to the transport header.
+/// Walks extension headers to the transport header; of a later fragment to what is behind its fragment header.
 bool walk_extensions(const Packet& packet, PacketMeta& meta, std::uint8_t next, DropReason& reason) {
   std::uint32_t offset = meta.l4_offset;
   for (int i = 0;; i++) {
-    if (next == kFragment) return reason = DropReason::fragment, false;
-    if (next != kHopByHop && next != kRouting && next != kDestinationOptions) break;
-    // Hop-by-hop options must come first (RFC 8200 4.1); routing type 0 is forbidden (RFC 5095).
-    if (i == kMaxExtensionHeaders || (next == kHopByHop && i != 0) || offset + 8 > packet.length) {
+    if (next != kHopByHop && next != kRouting && next != kDestinationOptions && next != kFragment) break;
+    // Hop-by-hop options must come first (RFC 8200 4.1); routing type 0 is forbidden (RFC 5095). The first fragment has all
+    // headers (RFC 7112).
+    if (i == kMaxExtensionHeaders || (next == kHopByHop && i != 0) || (next == kFragment && meta.fragment_header != 0)) {
       return reason = DropReason::ipv6_extension_invalid, false;
     }
+    const DropReason overrun = meta.fragment != 0 ? DropReason::fragment_tiny : DropReason::ipv6_extension_invalid;
+    if (offset + 8 > packet.length) return reason = overrun, false;
     if (next == kRouting && packet.data[offset + 2] == 0) return reason = DropReason::ipv6_extension_invalid, false;
+    if (next == kFragment) {
+      const auto* header = at<net::Ipv6Fragment>(packet, offset);
+      meta.fragment = static_cast<std::uint16_t>(header->offset_more.host() >> 3 |
+                                                 ((header->offset_more.host() & 1) != 0 ? kMoreFragments : 0));
+      meta.fragment_id = header->id.host();
+      meta.fragment_header = static_cast<std::uint16_t>(offset);
+      next = header->next_header;
+      offset += static_cast<std::uint32_t>(sizeof(net::Ipv6Fragment));
+      if (is_later_fragment(meta)) break;
+      continue;
+    }
     next = packet.data[offset];
     offset += (packet.data[offset + 1] + 1u) * 8u;
-    if (offset > packet.length) return reason = DropReason::ipv6_extension_invalid, false;
+    if (offset > packet.length) return reason = overrun, false;
   }
   meta.protocol = next;
   meta.l4_offset = static_cast<std::uint16_t>(offset);
@@ -119,19 +143,24 @@ bool parse_ipv6(Packet& packet, PacketMeta& meta, DropReason& reason) {
   meta.l3_length = static_cast<std::uint16_t>(total);
   meta.l4_offset = static_cast<std::uint16_t>(l3 + sizeof(net::Ipv6));
   const std::uint8_t next = ip->next_header;
-  const bool fragment_free = walk_extensions(packet, meta, next, reason);
-  if (!fragment_free && reason == DropReason::ipv6_extension_invalid) return false;
+  if (!walk_extensions(packet, meta, next, reason)) return false;
   if (!ipv6_source_allowed(meta.source)) return reason = DropReason::source_invalid, false;
-  if (!fragment_free) return false;
+  if (meta.fragment != 0) {
+    const std::uint32_t begin = meta.fragment_header + static_cast<std::uint32_t>(sizeof(net::Ipv6Fragment));
+    if (!fragment_possible(meta.fragment, packet.length - begin)) return reason = DropReason::fragment_invalid, false;
+  }
   if (meta.ttl == 0 || (meta.ttl == 1 && meta.protocol != net::kProtocolIcmpv6)) return reason = DropReason::ttl_expired, false;
   return true;
 }
 
 bool parse_tcp(const Packet& packet, PacketMeta& meta, DropReason& reason) {
   const std::uint32_t room = packet.length - meta.l4_offset;
-  if (room < sizeof(net::Tcp)) return reason = DropReason::tcp_header_invalid, false;
+  // A first fragment that hides a part of the header is an attack on filters (RFC 1858 3).
+  const DropReason cut = meta.fragment != 0 ? DropReason::fragment_tiny : DropReason::tcp_header_invalid;
+  if (room < sizeof(net::Tcp)) return reason = cut, false;
   const auto* tcp = at<net::Tcp>(packet, meta.l4_offset);
-  if (tcp->header_length() < sizeof(net::Tcp) || tcp->header_length() > room) return reason = DropReason::tcp_header_invalid, false;
+  if (tcp->header_length() < sizeof(net::Tcp)) return reason = DropReason::tcp_header_invalid, false;
+  if (tcp->header_length() > room) return reason = cut, false;
   const std::uint8_t flags = tcp->flags & (kFin | kSyn | kRst | kAck);
   const bool syn = (flags & kSyn) != 0;
   if (flags == 0 || flags == kFin || (syn && (flags & (kFin | kRst)) != 0)) return reason = DropReason::tcp_flags_invalid, false;
@@ -147,16 +176,38 @@ bool parse_tcp(const Packet& packet, PacketMeta& meta, DropReason& reason) {
 
 bool parse_udp(const Packet& packet, PacketMeta& meta, DropReason& reason) {
   const std::uint32_t room = packet.length - meta.l4_offset;
-  if (room < sizeof(net::Udp)) return reason = DropReason::udp_length_invalid, false;
+  const bool whole = meta.fragment == 0;
+  if (room < sizeof(net::Udp)) return reason = whole ? DropReason::udp_length_invalid : DropReason::fragment_tiny, false;
   const auto* udp = at<net::Udp>(packet, meta.l4_offset);
-  if (udp->length.host() < sizeof(net::Udp) || udp->length.host() > room) return reason = DropReason::udp_length_invalid, false;
+  if (udp->length.host() < sizeof(net::Udp) || (whole && udp->length.host() > room)) {
+    return reason = DropReason::udp_length_invalid, false;
+  }
   if (meta.ipv6 && udp->checksum.raw == 0) return reason = DropReason::udp_checksum_missing, false;
   meta.source_port = udp->source_port;
   meta.destination_port = udp->destination_port;
   return true;
 }
 
+/// Of a fragment only TCP and UDP are anybody's: an ICMP message has to be whole to be answered or translated.
+bool parse_fragment(const PacketMeta& meta, DropReason& reason) {
+  const bool later = is_later_fragment(meta);
+  // The protocol of later IPv6 fragments means nothing (RFC 8200 4.5).
+  if (later && meta.ipv6) return true;
+  if (meta.protocol != net::kProtocolTcp && meta.protocol != net::kProtocolUdp) {
+    return reason = DropReason::fragment_unsupported, false;
+  }
+  // Would overwrite the flags of a TCP header (RFC 1858 4).
+  if (meta.protocol == net::kProtocolTcp && (meta.fragment & kFragmentOffset) == 1) {
+    return reason = DropReason::fragment_tiny, false;
+  }
+  return true;
+}
+
 bool parse_transport(const Packet& packet, PacketMeta& meta, DropReason& reason) {
+  if (meta.fragment != 0) {
+    if (!parse_fragment(meta, reason)) return false;
+    if (is_later_fragment(meta)) return true;
+  }
   switch (meta.protocol) {
     case net::kProtocolTcp:
       if (!parse_tcp(packet, meta, reason)) return false;

@@ -1,6 +1,6 @@
 // First stage: what a frame says, checked against its bounds. Every later stage relies on these checks and makes none of its own.
 // Guarantees: reads only inside [data, data + length); a packet that passes has whole, consistent Ethernet, IP and transport
-// headers. The order of checks is the order of reasons in counters.def.
+// headers, or is a fragment that may be a part of such a packet. The order of checks is the order of reasons in counters.def.
 // Thread: the worker that holds the batch. Fuzzed by test/fuzz/parse_fuzz.cc.
 #pragma once
 
@@ -12,6 +12,11 @@
 #include "net/headers.h"
 
 namespace millrace {
+
+/// Of PacketMeta::fragment, in both families: another fragment follows, and where in the datagram this one lies, in units of 8
+/// bytes.
+inline constexpr std::uint16_t kMoreFragments = 0x2000;
+inline constexpr std::uint16_t kFragmentOffset = 0x1fff;
 
 /// What the parser found, one cache line per packet of a batch. Offsets are from the first byte of the frame.
 struct alignas(64) PacketMeta {
@@ -28,12 +33,21 @@ struct alignas(64) PacketMeta {
   std::uint16_t l4_offset = 0;
   /// Bytes of the IP packet, header included, padding excluded.
   std::uint16_t l3_length = 0;
-  std::uint16_t reserved = 0;
+  /// 0 for a whole packet; else kMoreFragments and the offset (RFC 791 3.1, RFC 8200 4.5).
+  std::uint16_t fragment = 0;
   std::uint64_t hash = 0;
+  /// Of a fragment: identification, and of IPv6 where its fragment header lies.
+  std::uint32_t fragment_id = 0;
+  std::uint16_t fragment_header = 0;
 };
 static_assert(sizeof(PacketMeta) == 64);
 
-/// Fills `meta` and trims link-layer padding from `packet.length`. True when the packet is whole; otherwise `reason` says why not.
+/// Whether this is a fragment without the transport header.
+inline bool is_later_fragment(const PacketMeta& meta) { return (meta.fragment & kFragmentOffset) != 0; }
+
+/// Fills `meta` and trims link-layer padding from `packet.length`. True when the packet is sound; otherwise `reason` says why
+/// not. Sound is also a fragment: `meta.fragment` is not 0 then. The first one has a whole transport header, later ones have
+/// none, and their ports are 0. An IPv6 packet whose fragment header says that it is whole is whole (RFC 6946).
 bool parse_packet(Packet& packet, PacketMeta& meta, DropReason& reason);
 
 /// The bytes behind the UDP header of a parsed packet; none if it is not UDP.

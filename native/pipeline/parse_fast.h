@@ -76,6 +76,7 @@ inline bool parse_fast_ipv4(Packet& packet, PacketMeta& meta) {
   meta.l3_offset = l3;
   meta.l4_offset = l4;
   meta.l3_length = static_cast<std::uint16_t>(total);
+  meta.fragment = 0;
   packet.length = l3 + total;
   return true;
 }
@@ -97,6 +98,7 @@ inline bool parse_fast_ipv6(Packet& packet, PacketMeta& meta) {
   meta.l3_offset = l3;
   meta.l4_offset = l4;
   meta.l3_length = static_cast<std::uint16_t>(sizeof(net::Ipv6) + payload);
+  meta.fragment = 0;
   packet.length = l4 + payload;
   return true;
 }

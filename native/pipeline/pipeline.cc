@@ -3,10 +3,12 @@
 
 #include <algorithm>
 
-#include "forwarders/fullnat.h"
+#include "forwarders/registry.h"
 #include "pipeline/classify.h"
 #include "pipeline/connection_id.h"
 #include "pipeline/create.h"
+#include "pipeline/fragments.h"
+#include "pipeline/icmp_error.h"
 #include "pipeline/mss.h"
 #include "pipeline/parse.h"
 #include "pipeline/parse_fast.h"
@@ -24,24 +26,26 @@ constexpr std::uint32_t kPrefetchDistance = 6;
 /// what it waits for, and most of it comes late: at a million sessions a packet then costs 60 % more.
 constexpr std::uint32_t kProbeDistance = 16;
 
-bool is_syn(const PacketMeta& meta) {
-  return meta.protocol == net::kProtocolTcp && (meta.tcp_flags & net::tcp_flag::kSyn) != 0;
-}
+bool is_syn(const PacketMeta& meta) { return meta.protocol == net::kProtocolTcp && (meta.tcp_flags & net::tcp_flag::kSyn) != 0; }
 
 /// A packet of a known session: on its way, or held, or dropped for lack of one.
-void forward(WorkerState& state, const NetworkView& network, Packet& packet, const PacketMeta& meta, SessionRef ref,
-             Verdict& verdict) {
+void forward(WorkerState& state, const NetworkView& network, Packet& packet, PacketMeta& meta, SessionRef ref, Verdict& verdict) {
   const SessionId id = ref_id(ref);
   const Direction direction = ref_direction(ref);
   Session& session = state.sessions->at(id);
-  const NextHop* hop = resolve_next_hop(state, network, session, direction, packet, verdict);
-  if (hop == nullptr) [[unlikely]] return;
+  const NextHop* hop = resolve_next_hop(state, network, id, session, direction, packet, verdict);
+  if (hop == nullptr) [[unlikely]]
+    return;
   if (!network.interfaces[hop->interface].usable) [[unlikely]] {
     verdict = Verdict::drop(DropReason::interface_gone);
     return;
   }
-  if (meta.l3_length > hop->mtu) [[unlikely]] {
-    verdict = Verdict::drop(DropReason::mtu_exceeded);
+  const std::int32_t grown =
+      direction == Direction::kInbound || (session.flags & session_flag::kCrossFamily) != 0 ? growth(state, session, meta) : 0;
+  const bool too_big = static_cast<std::int32_t>(meta.l3_length) + grown > hop->mtu;
+  if (too_big && !may_be_cut(packet, meta)) [[unlikely]] {
+    verdict = refuse_with_icmp(state, packet, meta, IcmpError::kTooBig,
+                               static_cast<std::uint32_t>(static_cast<std::int32_t>(hop->mtu) - grown), DropReason::mtu_exceeded);
     return;
   }
   track(state, id, session, direction, meta, packet.length);
@@ -50,9 +54,13 @@ void forward(WorkerState& state, const NetworkView& network, Packet& packet, con
       bool unreachable;
       session.next_hop_client = find_next_hop(state, session.client, unreachable);
     }
-    if (clamp_mss(packet, meta, path_mtu(state, session))) state.counters.add(Counter::mss_clamped);
+    if (clamp_mss(packet, meta, largest_segment(state, session))) state.counters.add(Counter::mss_clamped);
   }
-  fullnat::translate(state, session, direction, packet, meta, *hop);
+  if (too_big) [[unlikely]] {
+    send_in_pieces(state, id, session, direction, packet, meta, *hop, verdict);
+    return;
+  }
+  translate(state, id, session, direction, packet, meta, *hop);
   verdict = Verdict::forward(hop->interface);
 }
 
@@ -63,23 +71,22 @@ bool begins_anew(const Session& session, Direction direction, const PacketMeta& 
          direction == Direction::kInbound && tcp_is_over(session.state);
 }
 
-/// Ends a session before its time.
-[[gnu::noinline]] void end_session(WorkerState& state, SessionId id) {
-  finish_created(state);  // it may be of this batch
-  state.timers->cancel(id);
-  remove_session(state, id, hashes_of(state, state.sessions->at(id)));
-  state.counters.add(Counter::sessions_expired);
-}
-
 /// The probe looked at one candidate; this looks at all, and creates a session where one may begin. Not inlined: rare
 /// code would take registers from the loop.
 [[gnu::noinline]] SessionRef find_or_create(WorkerState& state, Packet& packet, const PacketMeta& meta, Verdict& verdict) {
   const SessionRef found = state.sessions->find(meta.hash, [&](const Session& session, Direction direction) {
-    return belongs_to(state, session, direction, meta);
+    return belongs_to(state, state.sessions->id_of(session), session, direction, meta);
   });
   if (found != kNoRef) return found;
   const SessionId created = classify_miss(state, packet, meta, verdict);
   return created == kNoSession ? kNoRef : make_ref(created, Direction::kInbound);
+}
+
+/// Of what the parser refuses, only an expired TTL is somebody's to hear of.
+Verdict refuse_unparsed(WorkerState& state, Packet& packet, const PacketMeta& meta, DropReason reason) {
+  if (reason != DropReason::ttl_expired || !state.snapshot->services->owned.contains(meta.destination))
+    return Verdict::drop(reason);
+  return refuse_with_icmp(state, packet, meta, IcmpError::kTtlExceeded, 0, reason);
 }
 
 }  // namespace
@@ -94,12 +101,17 @@ void run_pipeline(WorkerState& state, Batch& batch) {
   for (std::uint32_t i = 0; i < count; i++) {
     if (i + kPrefetchDistance < count) __builtin_prefetch(batch.packets[i + kPrefetchDistance].data, 1, 3);
     DropReason reason;
-    if (parse_fast(batch.packets[i], metas[i]) || parse_packet(batch.packets[i], metas[i], reason)) [[likely]] {
+    const bool plain = parse_fast(batch.packets[i], metas[i]);
+    if (plain || parse_packet(batch.packets[i], metas[i], reason)) [[likely]] {
+      if (!plain && metas[i].fragment != 0) {
+        set_fragment_aside(state, batch, i);
+        continue;
+      }
       metas[i].hash = hash_of(state, metas[i]);
       state.sessions->prefetch(metas[i].hash);
       batch.verdicts[i] = Verdict{};
     } else {
-      batch.verdicts[i] = Verdict::drop(reason);
+      batch.verdicts[i] = refuse_unparsed(state, batch.packets[i], metas[i], reason);
     }
   }
 
@@ -112,7 +124,8 @@ void run_pipeline(WorkerState& state, Batch& batch) {
     if (i + kProbeDistance < count) probe(i + kProbeDistance);
     if (batch.verdicts[i].action != Action::kNone) [[unlikely]] continue;
     SessionRef ref = candidates[i];
-    if (ref == kNoRef || !belongs_to(state, state.sessions->at(ref_id(ref)), ref_direction(ref), metas[i])) [[unlikely]] {
+    if (ref == kNoRef || !belongs_to(state, ref_id(ref), state.sessions->at(ref_id(ref)), ref_direction(ref), metas[i]))
+        [[unlikely]] {
       ref = find_or_create(state, batch.packets[i], metas[i], batch.verdicts[i]);
       if (ref == kNoRef) continue;
     }
@@ -128,6 +141,10 @@ void run_pipeline(WorkerState& state, Batch& batch) {
     forward(state, network, batch.packets[i], metas[i], ref, batch.verdicts[i]);
   }
   finish_created(state);
+  if (state.notes.fragment_count != 0) [[unlikely]] {
+    run_fragments(state, network, batch);
+    finish_created(state);
+  }
 }
 
 namespace {
@@ -142,9 +159,9 @@ std::uint32_t expire_some(WorkerState& state, std::uint32_t budget) {
   std::array<Ending, kBatchSize> ending;
   std::uint32_t count = 0;
   const std::uint32_t looked_at = state.timers->advance(state.now_ms, std::min(budget, kBatchSize), [&](SessionId id) {
-    const SessionHashes hashes = hashes_of(state, state.sessions->at(id));
+    const SessionHashes hashes = hashes_of(state, state.sessions->at(id), state.sessions->detail(id));
     state.sessions->prefetch_entry(hashes.inbound);
-    state.sessions->prefetch_entry(hashes.outbound);
+    if ((state.sessions->at(id).flags & session_flag::kOneWay) == 0) state.sessions->prefetch_entry(hashes.outbound);
     ending[count++] = {id, hashes};
   });
   for (std::uint32_t i = 0; i < count; i++) remove_session(state, ending[i].id, ending[i].hashes);
@@ -160,6 +177,7 @@ std::uint32_t run_timers(WorkerState& state, std::uint32_t budget, Batch& releas
     if (looked_at == 0) break;
     left -= looked_at;
   }
+  expire_fragments(state);
   state.held.expire(state.now_ms, [&](const Packet& packet) {
     released.push(packet);
     state.counters.sub(Counter::held_packets);

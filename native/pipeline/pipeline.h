@@ -1,5 +1,5 @@
-// The pipeline on one screen: a batch goes through it stage by stage, so that the memory one packet waits for is fetched while the
-// others are worked on.
+// The pipeline on one screen: a batch goes through it stage by stage, so that the memory one packet waits for is fetched while
+// the others are worked on.
 //
 //   parse     every packet's headers; hash of its flow; ask for the bucket's cache line
 //   probe     look into the bucket; ask for the session's cache line

@@ -3,6 +3,9 @@
 
 #include <algorithm>
 
+#include "forwarders/tunnel_overhead.h"
+#include "pipeline/session_key.h"
+
 namespace millrace {
 
 namespace {
@@ -12,8 +15,8 @@ void request(WorkerState& state, const ResolveRequest& request) {
   if (state.requests != nullptr && state.requests->push(request)) state.counters.add(Counter::neighbour_requests);
 }
 
-const IpAddress& destination_of(const WorkerState& state, const Session& session, Direction direction) {
-  return direction == Direction::kInbound ? state.server_slots[session.server].address : session.client;
+const IpAddress& destination_of(const WorkerState& state, SessionId id, const Session& session, Direction direction) {
+  return direction == Direction::kInbound ? server_address_of(state, session, state.sessions->detail(id)) : session.client;
 }
 
 }  // namespace
@@ -30,24 +33,25 @@ NextHopId find_next_hop(WorkerState& state, const IpAddress& destination, bool& 
   return 0;
 }
 
-const NextHop* resolve_slow(WorkerState& state, Session& session, Direction direction, const Packet& packet, Verdict& verdict) {
+const NextHop* resolve_slow(WorkerState& state, SessionId id, Session& session, Direction direction, const Packet& packet,
+                            Verdict& verdict) {
   const NetworkTables& network = *state.snapshot->network;
   if (session.route_generation != network.route_generation) {
     session.next_hop_client = 0;
     session.next_hop_server = 0;
     session.route_generation = network.route_generation;
   }
-  NextHopId& id = direction == Direction::kInbound ? session.next_hop_server : session.next_hop_client;
-  const IpAddress& destination = destination_of(state, session, direction);
-  if (id == 0) {
+  NextHopId& hop_id = direction == Direction::kInbound ? session.next_hop_server : session.next_hop_client;
+  const IpAddress& destination = destination_of(state, id, session, direction);
+  if (hop_id == 0) {
     bool unreachable = false;
-    id = find_next_hop(state, destination, unreachable);
+    hop_id = find_next_hop(state, destination, unreachable);
     if (unreachable) return verdict = Verdict::drop(DropReason::no_route), nullptr;
   }
-  if (id != 0) {
-    const NextHop& hop = network.next_hops[id];
+  if (hop_id != 0) {
+    const NextHop& hop = network.next_hops[hop_id];
     if (hop.resolved) return &hop;
-    request(state, {ResolveRequest::Kind::kNextHop, hop.interface, destination, id, 0});
+    request(state, {ResolveRequest::Kind::kNextHop, hop.interface, destination, hop_id, 0});
     if (hop.failed) return verdict = Verdict::drop(DropReason::neighbour_unresolved), nullptr;
   }
   if (!state.held.hold(packet, destination, state.now_ms)) return verdict = Verdict::drop(DropReason::held_queue_full), nullptr;
@@ -56,15 +60,23 @@ const NextHop* resolve_slow(WorkerState& state, Session& session, Direction dire
   return nullptr;
 }
 
-std::uint16_t path_mtu(const WorkerState& state, const Session& session) {
+std::uint16_t largest_segment(const WorkerState& state, const Session& session) {
   const NetworkTables& network = *state.snapshot->network;
-  std::uint16_t mtu = 0;
-  for (const NextHopId id : {session.next_hop_client, session.next_hop_server}) {
-    if (id == 0) continue;
-    const std::uint16_t way = network.next_hops[id].mtu;
-    mtu = mtu == 0 ? way : std::min(mtu, way);
-  }
-  return mtu;
+  const auto headers = [](bool ipv6) {
+    return static_cast<std::uint32_t>((ipv6 ? sizeof(net::Ipv6) : sizeof(net::Ipv4)) + sizeof(net::Tcp));
+  };
+  const bool client_ipv6 = (session.flags & session_flag::kIpv6) != 0;
+  const bool server_ipv6 = client_ipv6 != ((session.flags & session_flag::kCrossFamily) != 0);
+  std::uint32_t segment = 0;
+  const auto consider = [&](NextHopId id, std::uint32_t overhead) {
+    if (id == 0 || network.next_hops[id].mtu <= overhead) return;
+    const std::uint32_t carried = network.next_hops[id].mtu - overhead;
+    segment = segment == 0 ? carried : std::min(segment, carried);
+  };
+  consider(session.next_hop_client, headers(client_ipv6));
+  consider(session.next_hop_server,
+           headers(is_tunnel(session.mode) ? client_ipv6 : server_ipv6) + tunnel_overhead(state, session));
+  return static_cast<std::uint16_t>(segment);
 }
 
 }  // namespace millrace

@@ -6,9 +6,10 @@
 
 namespace millrace {
 
-/// The next hop of one direction of a session, ready to use; or nullptr, and `verdict` says what becomes of the packet (held or dropped).
-/// `packet` is taken into the held queue when it must wait.
-const NextHop* resolve_slow(WorkerState& state, Session& session, Direction direction, const Packet& packet, Verdict& verdict);
+/// The next hop of one direction of a session, ready to use; or nullptr, and `verdict` says what becomes of the packet (held or
+/// dropped). `packet` is taken into the held queue when it must wait.
+const NextHop* resolve_slow(WorkerState& state, SessionId id, Session& session, Direction direction, const Packet& packet,
+                            Verdict& verdict);
 
 /// Where the network tables of this batch's snapshot begin: found once per batch, because the compiler must assume that every
 /// byte written into a packet could change the pointers that lead there.
@@ -20,21 +21,23 @@ struct NetworkView {
   std::uint16_t route_generation;
 };
 
-inline const NextHop* resolve_next_hop(WorkerState& state, const NetworkView& network, Session& session, Direction direction,
-                                       const Packet& packet, Verdict& verdict) {
-  const NextHopId id = direction == Direction::kInbound ? session.next_hop_server : session.next_hop_client;
-  if (session.route_generation == network.route_generation && id != 0) [[likely]] {
-    const NextHop& hop = network.next_hops[id];
-    if (hop.resolved) [[likely]] return &hop;
+inline const NextHop* resolve_next_hop(WorkerState& state, const NetworkView& network, SessionId id, Session& session,
+                                       Direction direction, const Packet& packet, Verdict& verdict) {
+  const NextHopId cached = direction == Direction::kInbound ? session.next_hop_server : session.next_hop_client;
+  if (session.route_generation == network.route_generation && cached != 0) [[likely]] {
+    const NextHop& hop = network.next_hops[cached];
+    if (hop.resolved) [[likely]]
+      return &hop;
   }
-  return resolve_slow(state, session, direction, packet, verdict);
+  return resolve_slow(state, id, session, direction, packet, verdict);
 }
 
 /// Looks up where packets to `destination` go. 0 when there is no route (`unreachable` set) or the neighbour is not known yet
 /// (the control thread has been asked).
 NextHopId find_next_hop(WorkerState& state, const IpAddress& destination, bool& unreachable);
 
-/// The smaller MTU of the two ways of a session; ways not known yet do not count. 0 when neither is known.
-std::uint16_t path_mtu(const WorkerState& state, const Session& session);
+/// The largest TCP segment that both ways of a session carry after translation; ways not known yet do not count. 0 when neither
+/// is known.
+std::uint16_t largest_segment(const WorkerState& state, const Session& session);
 
 }  // namespace millrace

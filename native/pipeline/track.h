@@ -36,19 +36,12 @@ namespace millrace {
 /// Enters state `next`, which is mostly the one it is in.
 inline void enter_state(WorkerState& state, SessionId id, Session& session, SessionState next) {
   session.deadline_ms = state.now_ms + state.snapshot->timeouts_ms[static_cast<std::size_t>(next)];
-  if (session.state != next) [[unlikely]] change_state(state, id, session, next);
+  if (session.state != next) [[unlikely]]
+    change_state(state, id, session, next);
 }
 
-/// One packet of an existing session.
-inline void track(WorkerState& state, SessionId id, Session& session, Direction direction, const PacketMeta& meta,
-                  std::uint32_t bytes) {
-  SessionState next;
-  if (session.protocol == net::kProtocolTcp) {
-    next = next_tcp_state(session.state, direction, meta.tcp_flags, false);
-  } else {
-    next = next_udp_state(session.state, direction);
-  }
-  enter_state(state, id, session, next);
+/// A packet of a session in its own and in its server's statistics.
+inline void count_packet(WorkerState& state, Session& session, Direction direction, std::uint32_t bytes) {
   ServerStats& stats = state.server_stats[session.server];
   if (direction == Direction::kInbound) {
     session.packets_in++;
@@ -59,6 +52,19 @@ inline void track(WorkerState& state, SessionId id, Session& session, Direction 
     store_relaxed(stats.out_packets, stats.out_packets + 1);
     store_relaxed(stats.out_bytes, stats.out_bytes + bytes);
   }
+}
+
+/// One packet of an existing session.
+inline void track(WorkerState& state, SessionId id, Session& session, Direction direction, const PacketMeta& meta,
+                  std::uint32_t bytes) {
+  SessionState next;
+  if (session.protocol == net::kProtocolTcp) {
+    next = next_tcp_state(session.state, direction, meta.tcp_flags, (session.flags & session_flag::kOneWay) != 0);
+  } else {
+    next = next_udp_state(session.state, direction);
+  }
+  enter_state(state, id, session, next);
+  count_packet(state, session, direction, bytes);
 }
 
 }  // namespace millrace

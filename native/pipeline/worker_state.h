@@ -7,7 +7,10 @@
 
 #include "core/counters.h"
 #include "core/hash.h"
+#include "core/packet_memory.h"
 #include "core/spsc_ring.h"
+#include "pipeline/fragment_homes.h"
+#include "pipeline/fragment_tracker.h"
 #include "pipeline/held_queue.h"
 #include "pipeline/parse.h"
 #include "schedulers/registry.h"
@@ -21,6 +24,22 @@
 
 namespace millrace {
 
+/// Packets that the pipeline makes beside those of the batch: further fragments. Sent with the batch.
+struct ExtraPackets {
+  struct Item {
+    Packet packet;
+    std::uint16_t interface;
+  };
+  std::uint32_t count = 0;
+  std::array<Item, 256> packets;
+
+  bool push(const Packet& packet, std::uint16_t interface) {
+    if (count == packets.size()) return false;
+    packets[count++] = {packet, interface};
+    return true;
+  }
+};
+
 /// What the pipeline notes about each packet of the batch it works on. Kept here, and not on the stack of each call, so that it
 /// is initialised once and not for every batch.
 struct BatchNotes {
@@ -33,6 +52,9 @@ struct BatchNotes {
   };
   std::array<Created, kBatchSize> created;
   std::uint32_t created_count = 0;
+  /// Which packets of the batch are fragments (fragments.h).
+  std::array<std::uint8_t, kBatchSize> fragments;
+  std::uint32_t fragment_count = 0;
 };
 
 /// How many packets without a session a worker passes round in one millisecond (classify.h).
@@ -51,6 +73,8 @@ struct WorkerState {
   const ServiceIdentity* service_slots = nullptr;
   const ServerIdentity* server_slots = nullptr;
   const LocalIdentity* local_slots = nullptr;
+  /// Shared by all workers (fragment_homes.h says who writes what); nullptr where there is one worker only.
+  FragmentHomes* fragment_homes = nullptr;
 
   // This worker's own.
   Counters counters;
@@ -65,6 +89,10 @@ struct WorkerState {
   ServerLoads loads;
   SpscRing<ResolveRequest>* requests = nullptr;
   HeldQueue held;
+  FragmentTracker* fragments = nullptr;
+  /// For packets of our own.
+  FramePool* frames = nullptr;
+  ExtraPackets extra;
   BatchNotes notes;
 
   /// The worker's clock: milliseconds modulo 2^32, set once per batch.
@@ -72,6 +100,9 @@ struct WorkerState {
   /// How many of them are left in this millisecond; the first may well be number 0, as in captures that were made by hand.
   std::uint32_t search_budget = kSearchesPerMs;
   std::uint32_t search_budget_ms = 0;
+  /// ICMP errors that may still be sent (icmp_error.h).
+  std::uint32_t icmp_tokens = 100;
+  std::uint32_t icmp_tokens_ms = 0;
 };
 
 }  // namespace millrace

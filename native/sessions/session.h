@@ -3,7 +3,7 @@
 //   0        16      18      20      22      24       28      32       34       36        40          44          48
 //   | client | cport | vport | lport | local | service| server| nh_cli | nh_srv | deadline| timer_next| timer_prev|
 //   48       50    51     52    53     54         56           60
-//   | rt_gen |state|proto |flags|spare | l4 delta | packets_in | packets_out |                                     = 64
+//   | rt_gen |state|proto |flags| mode | l4 delta | packets_in | packets_out |                                     = 64
 //
 // The addresses of the VIP, the server and the local address are slots in stable tables (tables/slots.h): they are few and stay
 // in the first-level cache, while sessions are many. A later feature that needs more per flow (sequence shifts, PROXY state) has one
@@ -14,6 +14,7 @@
 #include <cstdint>
 
 #include "net/address.h"
+#include "sessions/forward_mode.h"
 
 namespace millrace {
 
@@ -54,6 +55,16 @@ namespace session_flag {
 inline constexpr std::uint8_t kIpv6 = 1;
 /// Counted as an active connection of its server now; which states are: is_active() in sessions/tcp_state.h.
 inline constexpr std::uint8_t kActive = 2;
+/// The destination as the client wrote it is in the session's detail line: it is not the address of its service's slot (a prefix, a
+/// class of matches, any destination of an outbound gateway).
+inline constexpr std::uint8_t kWideKey = 4;
+/// Only the client's direction passes here: one entry in the table, the input-only state machine.
+inline constexpr std::uint8_t kOneWay = 8;
+/// The server is of the other address family than the client.
+inline constexpr std::uint8_t kCrossFamily = 16;
+/// Lives on the worker that gets the fragments between its addresses, which may not be the one that gets its whole packets
+/// (pipeline/fragment_homes.h).
+inline constexpr std::uint8_t kAtFragmentHome = 32;
 /// The connection ids in its packets may name a server (pipeline/connection_id.h).
 inline constexpr std::uint8_t kConnectionId = 128;
 }  // namespace session_flag
@@ -78,12 +89,27 @@ struct alignas(64) Session {
   SessionState state;
   std::uint8_t protocol;
   std::uint8_t flags;
-  std::uint8_t reserved;
+  ForwardMode mode;
   /// One's complement sum of what translation client->server adds to the transport checksum; its complement serves the way back.
   std::uint16_t l4_delta;
   std::uint32_t packets_in;
   std::uint32_t packets_out;
 };
 static_assert(sizeof(Session) == 64);
+
+/// The second and last cache line of a session, beside it in an array of its own: touched only by sessions that need more than the
+/// first says, and then only where it says so.
+struct alignas(64) SessionDetail {
+  /// With kWideKey: the destination as the client wrote it.
+  IpAddress destination;
+  /// Added to sequence numbers of the client's packets, and taken from acknowledgements in the other direction (modulo 2^32).
+  std::uint32_t sequence_shift_in;
+  std::uint32_t sequence_shift_out;
+  /// Persistence template that this session belongs to, plus one; 0: none.
+  std::uint32_t persistence;
+  std::uint32_t created_ms;
+  std::uint32_t reserved[8];
+};
+static_assert(sizeof(SessionDetail) == 64);
 
 }  // namespace millrace

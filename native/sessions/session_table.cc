@@ -26,7 +26,8 @@ Result<std::unique_ptr<SessionTable>> SessionTable::create(std::uint32_t capacit
   const std::size_t bucket_bytes = round_up((first_buckets + overflow_buckets) * sizeof(Bucket), 4096);
   const std::size_t session_bytes = round_up(std::size_t{capacity} * sizeof(Session), 4096);
   const std::size_t live_bytes = round_up((std::size_t{capacity} + 63) / 64 * 8, 4096);
-  table->mapped_bytes_ = bucket_bytes + session_bytes + live_bytes;
+  const std::size_t detail_bytes = round_up(std::size_t{capacity} * sizeof(SessionDetail), 4096);
+  table->mapped_bytes_ = bucket_bytes + session_bytes + live_bytes + detail_bytes;
   // One huge page more, so that the start can be aligned to one.
   table->mapping_length_ = table->mapped_bytes_ + kHugePage;
   void* memory =
@@ -43,6 +44,7 @@ Result<std::unique_ptr<SessionTable>> SessionTable::create(std::uint32_t capacit
   table->buckets_ = reinterpret_cast<Bucket*>(start);
   table->sessions_ = reinterpret_cast<Session*>(start + bucket_bytes);
   table->live_ = reinterpret_cast<std::uint64_t*>(start + bucket_bytes + session_bytes);
+  table->details_ = reinterpret_cast<SessionDetail*>(start + bucket_bytes + session_bytes + live_bytes);
   table->bucket_count_ = first_buckets;
   table->capacity_ = capacity;
   table->overflow_high_water_ = static_cast<std::uint32_t>(first_buckets);

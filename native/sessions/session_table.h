@@ -14,7 +14,8 @@
 //
 // Guarantees: an id stays what it is until erase(); insert() fails only when `capacity` sessions exist (the overflow pool cannot
 // run out: chains are kept compact, so they never need more than entries / 7 buckets). Memory per session when full: 64 (session)
-// + 43 (buckets) + 1 (overflow, 18 reserved) + 0.125 (which ids are in use) = 108 bytes; pages are touched only when used.
+// + 43 (buckets) + 1 (overflow, 18 reserved) + 0.125 (which ids are in use) = 108 bytes, and 64 more for one that needs its detail line;
+// pages are touched only when used.
 // Thread: only the worker that owns the table. No locks, no system calls after create().
 #pragma once
 
@@ -99,6 +100,10 @@ class SessionTable {
 
   Session& at(SessionId id) { return sessions_[id]; }
   const Session& at(SessionId id) const { return sessions_[id]; }
+  SessionId id_of(const Session& session) const { return static_cast<SessionId>(&session - sessions_); }
+  /// The session's second line. What a former session left is still in it: whoever begins to use it sets it whole.
+  SessionDetail& detail(SessionId id) { return details_[id]; }
+  const SessionDetail& detail(SessionId id) const { return details_[id]; }
   /// Whether `id` is a session now. Not for the packet path.
   bool is_live(SessionId id) const { return id < high_water_ && (live_[id / 64] >> (id % 64) & 1u) != 0; }
 
@@ -183,6 +188,7 @@ class SessionTable {
   Bucket* buckets_ = nullptr;    // first buckets, then the overflow pool
   Session* sessions_ = nullptr;  // free ones are chained through timer_next
   std::uint64_t* live_ = nullptr;
+  SessionDetail* details_ = nullptr;  // pages exist only where sessions use them
   std::uint64_t bucket_count_ = 0;
   std::uint32_t capacity_ = 0;
   std::uint32_t size_ = 0;

@@ -17,6 +17,9 @@ struct ServerConfig {
   std::uint32_t weight = 1;
   /// Number in QUIC connection ids (schedulers/quic_cid.h); 0 for none.
   std::uint32_t id = 0;
+  ForwardMode mode = ForwardMode::kFullNat;
+  /// UDP port of GUE.
+  be16 tunnel_port{6080};
 };
 
 struct ServiceConfig {
@@ -27,6 +30,8 @@ struct ServiceConfig {
   SchedulerKind scheduler = SchedulerKind::kWeightedRoundRobin;
   std::vector<ServerConfig> servers;
   SchedulerOptions scheduler_options{};
+  /// Of L3DSR.
+  std::uint8_t dscp = 0;
 };
 
 struct StaticRouteConfig {

@@ -17,9 +17,12 @@ namespace millrace {
 /// Identity of one service: what its VIP looks like on the wire.
 struct ServiceIdentity {
   IpAddress address;
+  /// 0: any port.
   be16 port;
-  std::uint8_t protocol;  ///< 6 TCP, 17 UDP
-  std::uint8_t flags;
+  /// IP protocol number; 0: TCP and UDP.
+  std::uint8_t protocol;
+  /// What L3DSR marks packets of this VIP with, 1 to 63.
+  std::uint8_t dscp;
   std::uint32_t reserved[3];
 };
 static_assert(sizeof(ServiceIdentity) == 32);
@@ -27,13 +30,16 @@ static_assert(sizeof(ServiceIdentity) == 32);
 /// Identity of one server of one service.
 struct ServerIdentity {
   IpAddress address;
+  /// 0: the port that the client asked for.
   be16 port;
   std::uint8_t protocol;
-  std::uint8_t flags;
+  ForwardMode mode;
   ServiceSlot service;
   /// Servers of several services that are one address, port and protocol share an endpoint: local ports are unique per endpoint.
   std::uint32_t endpoint;
-  std::uint32_t reserved;
+  /// UDP port that GUE packets go to.
+  be16 tunnel_port;
+  std::uint16_t reserved;
 };
 static_assert(sizeof(ServerIdentity) == 32);
 

@@ -43,7 +43,8 @@ Result<void> TableBuilder::check_limits(const TablesConfig& config) const {
     }
     std::unordered_set<ServiceKey, ServiceKeyHash> present;
     for (const ServerEntry& server : known->second->servers) present.insert({server.address, server.port, service.protocol});
-    for (const ServerConfig& server : service.servers) servers += present.contains({server.address, server.port, service.protocol}) ? 0 : 1;
+    for (const ServerConfig& server : service.servers)
+      servers += present.contains({server.address, server.port, service.protocol}) ? 0 : 1;
   }
   std::unordered_set<IpAddress, AddressHash> owned(config.local_addresses.begin(), config.local_addresses.end());
   for (const ServiceConfig& service : config.services) owned.insert(service.address);
@@ -87,9 +88,12 @@ void TableBuilder::record(ServiceEntry& service, ServiceChange::Kind kind, Serve
 ServerSlot TableBuilder::new_server(ServiceEntry& service, const ServerConfig& config) {
   const ServerSlot slot = take_slot(free_servers_, next_server_);
   if (slot_taken_) slot_taken_(slot);
-  servers_[slot] = ServerIdentity{config.address, config.port, service.key.protocol, 0, service.slot,
-                                  take_endpoint(EndpointKey{config.address, config.port, service.key.protocol}), 0};
-  service.servers.push_back({slot, config.address, config.port, config.weight, false, config.weight, config.id});
+  servers_[slot] =
+      ServerIdentity{config.address,       config.port,
+                     service.key.protocol, config.mode,
+                     service.slot,         take_endpoint(EndpointKey{config.address, config.port, service.key.protocol}),
+                     config.tunnel_port,   0};
+  service.servers.push_back({slot, config.address, config.port, config.mode, config.weight, false, config.weight, config.id});
   return slot;
 }
 
@@ -111,7 +115,7 @@ void TableBuilder::apply_service(const ServiceConfig& config) {
     owned->key = key;
     owned->slot = take_slot(free_services_, next_service_);
     owned->serial = 0;
-    services_[owned->slot] = ServiceIdentity{config.address, config.port, config.protocol, 0, {}};
+    services_[owned->slot] = ServiceIdentity{config.address, config.port, config.protocol, config.dscp, {}};
     owned->scheduler = config.scheduler;
   }
   ServiceEntry& service = *owned;
@@ -130,14 +134,16 @@ void TableBuilder::apply_servers(ServiceEntry& service, const std::vector<Server
   const std::uint8_t protocol = service.key.protocol;
   std::unordered_map<ServiceKey, const ServerConfig*, ServiceKeyHash> wanted;
   for (const ServerConfig& server : configs) wanted[{server.address, server.port, protocol}] = &server;
-  std::unordered_map<ServerSlot, std::uint32_t> staying;                   // with their weights
+  std::unordered_map<ServerSlot, std::uint32_t> staying;                 // with their weights
   std::unordered_map<ServiceKey, std::size_t, ServiceKeyHash> draining;  // places in service.servers
   for (std::size_t i = 0; i < service.servers.size(); i++) {
     ServerEntry& server = service.servers[i];
     const auto found = wanted.find({server.address, server.port, protocol});
     if (server.removed) {
       draining[{server.address, server.port, protocol}] = i;
-    } else if (found == wanted.end()) {
+    } else if (found == wanted.end() || found->second->mode != server.mode ||
+               found->second->tunnel_port != servers_[server.slot].tunnel_port) {
+      // A server that is to be reached in another way is another server: its sessions end as they began.
       server.removed = true;
       record(service, ServiceChange::Kind::kRemove, server.slot, 0);
     } else {
@@ -158,7 +164,8 @@ void TableBuilder::apply_servers(ServiceEntry& service, const std::vector<Server
     const ServiceKey key{server.address, server.port, protocol};
     if (wanted.erase(key) == 0) continue;
     ServerSlot slot;
-    if (const auto old = draining.find(key); old != draining.end()) {
+    const auto old = draining.find(key);
+    if (old != draining.end() && service.servers[old->second].mode == server.mode) {
       ServerEntry& entry = service.servers[old->second];
       entry.removed = false;
       entry.follow(server);
@@ -297,7 +304,8 @@ std::shared_ptr<const ServiceTables> TableBuilder::build() {
       if (entry->removed == removed) tables->owned[key.address] = OwnedAddress{OwnedAddress::Kind::kVip, 0};
     }
     for (const auto& [text, entry] : local_entries_) {
-      if (entry.removed == removed) tables->owned[locals_[entry.slot].address] = OwnedAddress{OwnedAddress::Kind::kLocal, entry.slot};
+      if (entry.removed == removed)
+        tables->owned[locals_[entry.slot].address] = OwnedAddress{OwnedAddress::Kind::kLocal, entry.slot};
     }
   }
   for (const auto& [key, entry] : entries_) {

@@ -73,6 +73,7 @@ class TableBuilder {
     ServerSlot slot;
     IpAddress address;
     be16 port;
+    ForwardMode mode;
     std::uint32_t weight;
     bool removed;
     /// The last weight above 0: Maglev tables keep a drained server's place by it.

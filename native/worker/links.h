@@ -1,6 +1,6 @@
-// What connects workers: rings that carry packets to the owner of their session, rings that bring frames home, and the bell that wakes
-// a sleeping neighbour. Nothing here is touched for a packet that arrived on the right worker.
-// Threads: ring (from, to) has one producer and one consumer. A bell is rung by anyone and waited for by its owner.
+// What connects workers: rings that carry packets to the owner of their session, rings that bring frames home, and the bell that
+// wakes a sleeping neighbour. Nothing here is touched for a packet that arrived on the right worker. Threads: ring (from, to) has
+// one producer and one consumer. A bell is rung by anyone and waited for by its owner.
 #pragma once
 
 #include <atomic>
@@ -11,6 +11,7 @@
 #include "core/batch.h"
 #include "core/packet_memory.h"
 #include "core/spsc_ring.h"
+#include "pipeline/fragment_homes.h"
 
 namespace millrace {
 
@@ -24,8 +25,8 @@ class Bell {
 
   int fd() const { return fd_; }
 
-  /// Owner, before it checks for the last time that there is no work and then sleeps. Read-modify-write on both sides, so that either
-  /// the owner sees the work or the ringer sees the sleeper.
+  /// Owner, before it checks for the last time that there is no work and then sleeps. Read-modify-write on both sides, so that
+  /// either the owner sees the work or the ringer sees the sleeper.
   void announce_sleep() { sleeping_.exchange(true, std::memory_order_acq_rel); }
   /// Owner, after waking or when it found work after all.
   void awake();
@@ -50,12 +51,14 @@ class Links {
   SpscRing<Packet>& handoff(std::uint32_t from, std::uint32_t to) { return *handoff_[from * workers_ + to]; }
   FrameReturnRings& returns() { return returns_; }
   Bell& bell(std::uint32_t worker) { return *bells_[worker]; }
+  FragmentHomes& fragment_homes() { return fragment_homes_; }
 
  private:
   std::uint32_t workers_;
   std::vector<std::unique_ptr<SpscRing<Packet>>> handoff_;
   FrameReturnRings returns_;
   std::vector<std::unique_ptr<Bell>> bells_;
+  FragmentHomes fragment_homes_;
 };
 
 }  // namespace millrace

@@ -160,13 +160,14 @@ std::uint32_t Stage::worker_for(const OwnedAddress& owned, std::span<const std::
   if (owned.kind == OwnedAddress::Kind::kLocal) {
     worker = builder_.local_slots()[owned.local].worker;
   } else {
-    // Any function of the flow will do, if it is the same for all its packets: addresses and the four bytes behind the headers.
+    // Any function of the flow will do, if it is the same for all its packets: addresses and the four bytes behind the headers. Cards
+    // spread fragments by addresses alone, the first one too.
     Packet packet{const_cast<std::uint8_t*>(frame.data()), static_cast<std::uint32_t>(frame.size()), 0, 0, 0};
     PacketMeta meta;
     DropReason reason;
-    worker = parse_packet(packet, meta, reason)
-                 ? static_cast<std::uint32_t>(mix64(meta.source.low ^ meta.source.high ^ meta.source_port.raw) % workers_)
-                 : 0;
+    const bool parsed = parse_packet(packet, meta, reason);
+    const std::uint16_t port = meta.fragment == 0 ? meta.source_port.raw : std::uint16_t{0};
+    worker = parsed ? static_cast<std::uint32_t>(mix64(meta.source.low ^ meta.source.high ^ port) % workers_) : 0;
   }
   return steering == ReplaySteering::kWrong ? (worker + 1) % workers_ : worker;
 }
@@ -250,6 +251,13 @@ Result<ReplayResult> Stage::run(const ReplayOptions& options) {
   // Nobody will resolve anything any more: give held packets the time to be given up.
   now_ms_ += HeldQueue::kWaitMs;
   if (auto r = settle(time_ns + std::uint64_t{HeldQueue::kWaitMs} * 1'000'000u, writer.value(), result); !r) return r.error();
+  const bool fragments_wait =
+      std::any_of(memories_.begin(), memories_.end(), [](const auto& memory) { return memory->state().fragments->held() != 0; });
+  if (fragments_wait) {
+    static_assert(FragmentTracker::kLifetimeMs > HeldQueue::kWaitMs);
+    now_ms_ += FragmentTracker::kLifetimeMs - HeldQueue::kWaitMs;
+    if (auto r = settle(time_ns + std::uint64_t{FragmentTracker::kLifetimeMs} * 1'000'000u, writer.value(), result); !r) return r.error();
+  }
   if (auto r = writer.value().close(); !r) return r.error();
 
   for (const auto& memory : memories_) {

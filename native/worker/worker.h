@@ -1,6 +1,6 @@
-// Worker: one turn of the loop, from receive to transmit, run to completion. A template over the port, so that AF_XDP, captures and
-// memory run the same code without a virtual call. Who calls turn() decides about threads, clocks and sleep (worker_thread.h, replay.h).
-// Thread: one worker.
+// Worker: one turn of the loop, from receive to transmit, run to completion. A template over the port, so that AF_XDP, captures
+// and memory run the same code without a virtual call. Who calls turn() decides about threads, clocks and sleep (worker_thread.h,
+// replay.h). Thread: one worker.
 #pragma once
 
 #include <algorithm>
@@ -22,8 +22,15 @@ class alignas(kCacheLine) Worker {
  public:
   /// `receive_from`: the ports whose queues this worker drains. `send_by`: per interface, the port to send through.
   Worker(WorkerState& state, FramePool& frames, Links& links, std::vector<P*> receive_from, std::vector<P*> send_by)
-      : state_(state), frames_(frames), links_(links), receive_from_(std::move(receive_from)), send_by_(std::move(send_by)),
-        outgoing_(send_by_.size()) {}
+      : state_(state),
+        frames_(frames),
+        links_(links),
+        receive_from_(std::move(receive_from)),
+        send_by_(std::move(send_by)),
+        outgoing_(send_by_.size()) {
+    state_.frames = &frames_;
+    if (state_.workers > 1) state_.fragment_homes = &links_.fragment_homes();
+  }
 
   /// One turn under `snapshot` at `now_ms`. Returns how many packets it moved; 0 means there was nothing to do.
   std::uint32_t turn(const Snapshot* snapshot, std::uint32_t now_ms) {
@@ -43,6 +50,7 @@ class alignas(kCacheLine) Worker {
       network_serial_ = snapshot->network_serial;
       retry_held();
     }
+    if (state_.fragments->has_released()) release_fragments();
     moved += run_clock();
     flush();
     state_.counters.add(Counter::loop_turns);
@@ -68,8 +76,10 @@ class alignas(kCacheLine) Worker {
     std::uint32_t count = 0;
     std::array<Packet, kBatchSize> packets;
   };
-  /// Marks a packet in Outgoing as our own answer, so that it is counted as such when it is sent.
+  /// Mark packets that are sent, so that they are counted as what they are: an answer that ends a received packet's life, or a
+  /// packet of our own beside one that is counted already.
   static constexpr std::uint8_t kReplyMark = 1;
+  static constexpr std::uint8_t kOwnMark = 2;
   /// A turn may create 64 sessions per port, and the timer looks at each twice or more: as its slot comes nearer and at its end.
   static constexpr std::uint32_t kTimersPerTurn = 2 * kBatchSize;
 
@@ -80,6 +90,17 @@ class alignas(kCacheLine) Worker {
       state_.held.release_into(batch_);
       left = left > batch_.count ? left - batch_.count : 0;
       state_.counters.sub(Counter::held_packets, batch_.count);
+      process();
+    }
+  }
+
+  /// Fragments whose first one has come meanwhile. They cannot release others.
+  void release_fragments() {
+    while (state_.fragments->has_released()) {
+      batch_.clear();
+      const std::uint32_t released = state_.fragments->release_into(batch_);
+      state_.counters.sub(Counter::held_packets, released);
+      state_.counters.sub(Counter::fragments_held, released);
       process();
     }
   }
@@ -133,26 +154,49 @@ class alignas(kCacheLine) Worker {
       }
       begin = end;
     }
-    for (std::size_t interface = 0; interface < outgoing_.size(); interface++) {
-      Outgoing& out = outgoing_[interface];
-      if (out.count == 0) continue;
-      send(interface, std::span<Packet>(out.packets.data(), out.count));
-      out.count = 0;
-    }
+    for (std::uint32_t i = 0; i < state_.extra.count; i++)
+      queue_own(state_.extra.packets[i].packet, state_.extra.packets[i].interface);
+    state_.extra.count = 0;
+    for (std::size_t interface = 0; interface < outgoing_.size(); interface++) send_queued(interface);
     if (ring_mask_ != 0) ring_bells();
+  }
+
+  void send_queued(std::size_t interface) {
+    Outgoing& out = outgoing_[interface];
+    if (out.count == 0) return;
+    send(interface, std::span<Packet>(out.packets.data(), out.count));
+    out.count = 0;
+  }
+
+  /// A packet beside those of the batch: the queue may be full.
+  void queue_own(Packet packet, std::size_t interface) {
+    Outgoing& out = outgoing_[interface];
+    if (out.count == out.packets.size()) send_queued(interface);
+    packet.reserved = kOwnMark;
+    out.packets[out.count++] = packet;
+  }
+
+  /// Packets of the batch: there is room for all of them.
+  void queue(std::size_t interface, std::span<const Packet> run) {
+    Outgoing& out = outgoing_[interface];
+    std::copy(run.begin(), run.end(), out.packets.begin() + out.count);
+    out.count += static_cast<std::uint32_t>(run.size());
   }
 
   void carry_out(Verdict verdict, std::span<Packet> run) {
     switch (verdict.action) {
       case Action::kReply:
         for (Packet& packet : run) packet.reserved = kReplyMark;
-        [[fallthrough]];
-      case Action::kForward: {
-        Outgoing& out = outgoing_[verdict.target];
-        std::copy(run.begin(), run.end(), out.packets.begin() + out.count);
-        out.count += static_cast<std::uint32_t>(run.size());
+        queue(verdict.target, run);
         break;
-      }
+      case Action::kRefuse:
+        state_.counters.drop(verdict.reason, run.size());
+        for (Packet& packet : run) packet.reserved = kOwnMark;
+        queue(verdict.target, run);
+        break;
+      case Action::kForward:
+        queue(verdict.target, run);
+        break;
       case Action::kDrop:
         state_.counters.drop(verdict.reason, run.size());
         for (const Packet& packet : run) frames_.release(packet.data);
@@ -193,17 +237,22 @@ class alignas(kCacheLine) Worker {
     }
     std::uint64_t bytes = 0;
     std::uint32_t replies = 0;
+    std::uint32_t own = 0;
     for (const Packet& packet : packets.first(sent)) {
       bytes += packet.length;
-      replies += packet.reserved;
+      replies += packet.reserved & kReplyMark;
+      own += packet.reserved / kOwnMark;
     }
     state_.counters.add(Counter::tx_packets, sent);
     state_.counters.add(Counter::tx_bytes, bytes);
-    state_.counters.add(Counter::forwarded, sent - replies);
+    state_.counters.add(Counter::forwarded, sent - replies - own);
     state_.counters.add(Counter::consumed, replies);
-    state_.counters.add(Counter::originated, replies);
+    state_.counters.add(Counter::originated, replies + own);
     for (const Packet& packet : packets.subspan(sent)) {
-      state_.counters.drop(port == nullptr ? DropReason::interface_gone : DropReason::tx_ring_full);
+      // A packet of our own is not a received one: it is missing from what was sent, and that is all.
+      if (packet.reserved != kOwnMark) {
+        state_.counters.drop(port == nullptr ? DropReason::interface_gone : DropReason::tx_ring_full);
+      }
       frames_.release(packet.data);
     }
   }

@@ -26,6 +26,10 @@ Result<std::unique_ptr<WorkerMemory>> WorkerMemory::create(const DataplaneOption
   if (!local_ports) return local_ports.error();
   memory->local_ports_ = std::move(local_ports).value();
   memory->schedulers_ = std::make_unique<SchedulerStates>(worker, options.workers, key.b);
+  // Fragments that wait are frames that cannot be received into.
+  auto fragments = FragmentTracker::create(key, options.frames_per_worker / 8);
+  if (!fragments) return fragments.error();
+  memory->fragments_ = std::move(fragments).value();
 
   memory->state_ = std::make_unique<WorkerState>(worker, options.workers, key, memory->statistics_->counters.data());
   WorkerState& state = *memory->state_;
@@ -36,6 +40,7 @@ Result<std::unique_ptr<WorkerMemory>> WorkerMemory::create(const DataplaneOption
   state.local_ports = memory->local_ports_.get();
   state.schedulers = memory->schedulers_.get();
   state.loads = ServerLoads(state.server_stats, loads, worker);
+  state.fragments = memory->fragments_.get();
   state.requests = &memory->requests_;
   state.now_ms = now_ms;
   return memory;

@@ -40,6 +40,7 @@ class WorkerMemory {
   std::unique_ptr<TimerWheel> timers_;
   std::unique_ptr<LocalPorts> local_ports_;
   std::unique_ptr<SchedulerStates> schedulers_;
+  std::unique_ptr<FragmentTracker> fragments_;
   SpscRing<ResolveRequest> requests_;
   std::unique_ptr<WorkerState> state_;
 };

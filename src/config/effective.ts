@@ -15,7 +15,10 @@ export function effectiveConfig(config: Config): Config {
     sessions: { ...config.sessions, timeouts: { profile, ...resolveTimeouts(timeouts) } },
     services: config.services.map((service) => ({
       ...service,
-      servers: service.servers.map((server) => ({ ...server, port: server.port ?? service.port })),
+      servers: service.servers.map((server) => {
+        const port = server.port ?? service.port;
+        return { ...server, ...(port === undefined ? {} : { port }), mode: server.mode ?? service.mode };
+      }),
     })),
   };
   return inSchemaOrder(complete, validationSchema(), []);

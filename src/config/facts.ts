@@ -6,6 +6,7 @@
 import { type Address, type Prefix, parseAddress, parsePortRange, parsePrefix } from './address.js';
 import { valueAt } from './explain.js';
 import { type ConfigPath, type Finding, isBelow } from './finding.js';
+import { FORWARD_MODES, type ForwardMode } from './forward-mode.js';
 import { suggest } from './suggest.js';
 
 /** A value and where it stands. */
@@ -20,6 +21,13 @@ export interface ServerFacts {
   /** The service's port where the server has none. */
   readonly port: Fact<number> | undefined;
   readonly id: Fact<number> | undefined;
+  /** Whether `port` is what the configuration says, which may be none at all; false where what it says cannot be used. */
+  readonly portKnown: boolean;
+  /** The key of the server itself. */
+  readonly ownPort: Fact<number> | undefined;
+  /** The service's mode where the server has none. */
+  readonly mode: Fact<ForwardMode> | undefined;
+  readonly tunnelPort: Fact<number> | undefined;
 }
 
 export interface ServiceFacts {
@@ -27,12 +35,18 @@ export interface ServiceFacts {
   readonly name: Fact<string> | undefined;
   readonly address: Fact<Address> | undefined;
   readonly port: Fact<number> | undefined;
+  /** Whether the key is there, whatever its value. */
+  readonly portGiven: boolean;
   readonly protocol: Fact<string> | undefined;
   readonly scheduler: Fact<string> | undefined;
   /** Keys that are there, whatever their values. */
   readonly schedulerOptions: readonly Fact<string>[];
   readonly hashKey: Fact<string> | undefined;
   readonly connectionId: Fact<string> | undefined;
+  readonly mode: Fact<ForwardMode> | undefined;
+  readonly tunnelPort: Fact<number> | undefined;
+  readonly dscp: Fact<number> | undefined;
+  readonly dscpGiven: boolean;
   readonly servers: readonly ServerFacts[];
 }
 
@@ -94,6 +108,9 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
     const converted = convert(valueAt(value, path));
     return converted === undefined ? undefined : { value: converted, path };
   }
+  function given(path: ConfigPath): boolean {
+    return valueAt(value, path) !== undefined;
+  }
   /** A key that is there under a name which is nearly its own: what would be in it is not known. */
   function misspelt(key: string): boolean {
     return wrong.some(({ at, path }) => at === 'key' && path.length === 1 && suggest(String(path[0]), [key]) !== undefined);
@@ -148,6 +165,7 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
       name: read([...path, 'name'], text),
       address: read([...path, 'address'], address),
       port: read([...path, 'port'], number),
+      portGiven: given([...path, 'port']),
       protocol: read([...path, 'protocol'], text),
       // The schema's default: the rules see a file as it was written.
       scheduler:
@@ -155,19 +173,34 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
       schedulerOptions: keysOf([...path, 'schedulerOptions']),
       hashKey: read([...path, 'schedulerOptions', 'key'], text),
       connectionId: read([...path, 'schedulerOptions', 'connectionId'], text),
-      servers: places([...path, 'servers']).map((server) => ({
-        path: server,
-        address: read([...server, 'address'], address),
-        id: read([...server, 'id'], number),
-        port:
-          valueAt(value, [...server, 'port']) === undefined ? read([...path, 'port'], number) : read([...server, 'port'], number),
-      })),
+      mode: read([...path, 'mode'], forwardMode),
+      tunnelPort: read([...path, 'tunnelPort'], number),
+      dscp: read([...path, 'dscp'], number),
+      dscpGiven: given([...path, 'dscp']),
+      servers: places([...path, 'servers']).map((server) => {
+        const portPath = [...(given([...server, 'port']) ? server : path), 'port'];
+        const port = read(portPath, number);
+        return {
+          path: server,
+          address: read([...server, 'address'], address),
+          id: read([...server, 'id'], number),
+          port,
+          portKnown: port !== undefined || !given(portPath),
+          ownPort: read([...server, 'port'], number),
+          mode: read([...(given([...server, 'mode']) ? server : path), 'mode'], forwardMode),
+          tunnelPort: read([...server, 'tunnelPort'], number),
+        };
+      }),
     })),
   };
 }
 
 function text(held: unknown): string | undefined {
   return typeof held === 'string' ? held : undefined;
+}
+
+function forwardMode(held: unknown): ForwardMode | undefined {
+  return FORWARD_MODES.find((mode) => mode === held);
 }
 
 function number(held: unknown): number | undefined {

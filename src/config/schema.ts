@@ -4,6 +4,7 @@
 // absence means something.
 // Thread: any; no state.
 import { type Static, type TObject, type TProperties, Type } from 'typebox';
+import { FORWARD_MODES } from './forward-mode.js';
 import { SCHEDULERS } from './scheduler-names.js';
 import { TIMEOUT_PROFILE_NAMES } from './timeout-profiles.js';
 
@@ -193,11 +194,46 @@ const Neighbour = section(
   'A static neighbour (ARP or ND entry).',
 );
 
+function mode(description: string, extra: { default?: 'fullnat' } & Annotations) {
+  return Type.Enum([...FORWARD_MODES], {
+    description,
+    'x-refused': {
+      masq: 'masquerading is called nat',
+      masquerading: 'masquerading is called nat',
+      dnat: 'rewriting the destination only is called nat',
+      dr: 'direct routing is called direct',
+      dsr: 'direct routing is called direct, the same across routers l3dsr',
+      gateway: 'direct routing is called direct',
+      gatewaying: 'direct routing is called direct',
+      tunnel: 'there are three tunnels: ipip, gre and gue',
+      tun: 'there are three tunnels: ipip, gre and gue',
+      snat: 'an outbound gateway has no servers to balance; it is not part of this version',
+    },
+    ...extra,
+  });
+}
+
+function tunnelPort(otherwise: string) {
+  return Type.Integer({
+    minimum: 1,
+    maximum: 65_535,
+    description: 'UDP port that `gue` packets go to.',
+    'x-default': otherwise,
+  });
+}
+
 const Server = section(
   {
-    address: address('Address of the real server; same family as the service.'),
+    address: address(
+      'Address of the real server. Of the other family than the service only with `fullnat` and the tunnels `ipip`, `gre`, `gue`.',
+    ),
     port: Type.Optional(
-      Type.Integer({ minimum: 1, maximum: 65_535, description: 'Port of the real server.', 'x-default': "the service's port" }),
+      Type.Integer({
+        minimum: 1,
+        maximum: 65_535,
+        description: 'Port of the real server. Only `fullnat` and `nat` can change it.',
+        'x-default': "the service's port",
+      }),
     ),
     weight: Type.Integer({
       minimum: 0,
@@ -212,11 +248,11 @@ const Server = section(
         description: 'Number of the server in QUIC connection ids; only for `quic-cid` with `connectionId: katran`.',
       }),
     ),
+    mode: Type.Optional(mode('How packets reach this server.', { 'x-default': "the service's mode" })),
+    tunnelPort: Type.Optional(tunnelPort("the service's tunnelPort")),
   },
   'A real server behind a service.',
 );
-
-const notYetMode = 'only fullnat is part of this version: both addresses are rewritten, and servers need no change at all';
 
 /** Slots that a Maglev table may have; as kMaglevSizes in native/schedulers/mh.h. */
 const MAGLEV_SIZES = [251, 509, 1021, 2039, 4093, 8191, 16_381, 32_749, 65_521, 65_537, 131_071, 655_373] as const;
@@ -274,24 +310,30 @@ const Service = section(
       'x-expected': 'a name of 1 to 63 letters, digits, dots, underscores and hyphens that begins with a letter or digit',
     }),
     address: address('Virtual address (VIP) that clients connect to. Millrace owns it: it must be on no kernel interface.'),
-    port: Type.Integer({ minimum: 1, maximum: 65_535, description: 'Port that clients connect to.' }),
+    port: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 65_535,
+        description: 'Port that clients connect to. Required for `tcp` and `udp`.',
+      }),
+    ),
     protocol: Type.Enum(['tcp', 'udp'], {
       description: 'Transport protocol.',
       'x-refused': { sctp: 'SCTP is not part of this version', icmp: 'only TCP and UDP have ports to balance' },
     }),
-    mode: Type.Enum(['fullnat'], {
-      default: 'fullnat',
-      description: 'How packets reach the server. `fullnat` rewrites source and destination.',
-      'x-refused': {
-        nat: notYetMode,
-        masq: notYetMode,
-        dr: notYetMode,
-        gateway: notYetMode,
-        tunnel: notYetMode,
-        ipip: notYetMode,
-        snat: notYetMode,
-      },
-    }),
+    mode: mode(
+      'How packets reach the servers. `fullnat` rewrites source and destination, `nat` the destination only; `direct` changes the ' +
+        'Ethernet address; `ipip`, `gre` and `gue` are tunnels; `l3dsr` rewrites the destination and marks the DSCP.',
+      { default: 'fullnat' },
+    ),
+    tunnelPort: Type.Optional(tunnelPort('6080')),
+    dscp: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 63,
+        description: 'DSCP by which the servers know the VIP. Required for `l3dsr`; two VIPs of one server need different ones.',
+      }),
+    ),
     scheduler: Type.Enum(
       SCHEDULERS.map((scheduler) => scheduler.name),
       { default: 'wrr', description: 'How a new connection gets its server; see docs/schedulers.md.' },

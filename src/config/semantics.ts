@@ -1,20 +1,16 @@
-// The rules that one key alone cannot break: duplicates, families that do not match, too few local addresses, sizes that do not fit.
-// Each rule is one function in the list at the end; adding a rule touches only this file, its case in test/unit/config/wrong, and
-// nothing else.
+// The rules that one key alone cannot break: duplicates, addresses with two owners, sizes that do not fit. Those of forwarding modes
+// are in mode-rules.ts. Each rule is one function in the list at the end; adding a rule touches only this file, its case in
+// test/unit/config/wrong, and nothing else.
 // Guarantees: pure; never throws on any value; reports every violation once, at the later of two places that contradict each other.
 // Thread: any.
 import { type Address, addressFault, networkOf, prefixContains } from './address.js';
-import { collectFacts, type Fact, type Facts, type InterfaceFacts, type ServiceFacts } from './facts.js';
-import { type ConfigPath, type Finding, formatPath } from './finding.js';
+import { collectFacts, type Fact, type InterfaceFacts, type ServiceFacts } from './facts.js';
+import { type Finding, formatPath } from './finding.js';
 import { FRAME_OVERHEAD, largestMtu } from './frame-size.js';
+import { MODE_RULES } from './mode-rules.js';
+import { present, type Rule, wrong } from './rule.js';
 import { SCHEDULERS } from './scheduler-names.js';
 import { suggest } from './suggest.js';
-
-type Rule = (facts: Facts) => Finding[];
-
-function wrong(path: ConfigPath, reason: string, remedy: string): Finding {
-  return { path, at: 'value', reason, remedy };
-}
 
 /** Calls `report` for every fact whose key has been seen before, with the first one. */
 function duplicates<T>(
@@ -29,10 +25,6 @@ function duplicates<T>(
     seen.set(key(fact.value), fact);
     return [];
   });
-}
-
-function present<T>(facts: readonly (Fact<T> | undefined)[]): Fact<T>[] {
-  return facts.flatMap((fact) => fact ?? []);
 }
 
 const uniqueNames: Rule = (facts) => [
@@ -59,9 +51,9 @@ const uniqueNames: Rule = (facts) => [
 ];
 
 const uniqueServices: Rule = (facts) => {
-  const keys = facts.services.flatMap(({ address, port, protocol }) =>
-    address && port && protocol
-      ? [{ value: `${protocol.value} ${endpoint(address.value, port.value)}`, path: address.path }]
+  const keys = facts.services.flatMap(({ address, port, portGiven, protocol }) =>
+    address && protocol && (port !== undefined || !portGiven)
+      ? [{ value: `${protocol.value} ${endpoint(address.value, port?.value)}`, path: address.path }]
       : [],
   );
   return duplicates(
@@ -78,8 +70,8 @@ const uniqueServices: Rule = (facts) => {
 
 const uniqueServers: Rule = (facts) =>
   facts.services.flatMap((service) => {
-    const keys = service.servers.flatMap(({ address, port }) =>
-      address && port ? [{ value: endpoint(address.value, port.value), path: address.path }] : [],
+    const keys = service.servers.flatMap(({ address, port, portKnown }) =>
+      address && portKnown ? [{ value: endpoint(address.value, port?.value), path: address.path }] : [],
     );
     return duplicates(
       keys,
@@ -127,42 +119,6 @@ const uniqueLists: Rule = (facts) => [
       ),
   ),
 ];
-
-const families: Rule = (facts) =>
-  facts.services.flatMap((service) => {
-    const vip = service.address?.value;
-    if (vip === undefined) return [];
-    return present(service.servers.map((server) => server.address))
-      .filter((address) => address.value.family !== vip.family)
-      .map((address) =>
-        wrong(
-          address.path,
-          `server ${address.value.text} is IPv${address.value.family}, but the service address ${vip.text} is IPv${vip.family}`,
-          `use an IPv${vip.family} server; translation between the families is not part of this version`,
-        ),
-      );
-  });
-
-const enoughLocalAddresses: Rule = (facts) => {
-  if (!facts.localAddressesComplete) return [];
-  return ([4, 6] as const).flatMap((family) => {
-    const service = facts.services.find((item) => item.address?.value.family === family);
-    if (service === undefined) return [];
-    const have = facts.localAddresses.filter((address) => address.value.family === family).length;
-    const need = facts.workers?.value ?? 1;
-    if (have >= need) return [];
-    const found =
-      have === 0 ? `no IPv${family} local address` : `only ${have} IPv${family} local address${have === 1 ? '' : 'es'}`;
-    const example = family === 4 ? '192.0.2.101' : '2001:db8::101';
-    return [
-      wrong(
-        ['localAddresses'],
-        `${found} for ${need} worker${need === 1 ? '' : 's'}, but ${formatPath(service.path)} is IPv${family}; each worker needs one of its own`,
-        have === 0 ? `add IPv${family} addresses, such as ${example}` : `add ${need - have} more, or set workers to ${have}`,
-      ),
-    ];
-  });
-};
 
 const ownAddresses: Rule = (facts) => {
   const owners = new Map<string, string>();
@@ -446,8 +402,7 @@ const RULES: readonly Rule[] = [
   uniqueServices,
   uniqueServers,
   uniqueLists,
-  families,
-  enoughLocalAddresses,
+  ...MODE_RULES,
   ownAddresses,
   usableAddresses,
   knownInterfaces,
@@ -466,6 +421,7 @@ export function checkSemantics(value: unknown, known: readonly Finding[]): Findi
   return RULES.flatMap((rule) => rule(facts));
 }
 
-function endpoint(address: Address, port: number): string {
+function endpoint(address: Address, port: number | undefined): string {
+  if (port === undefined) return address.text;
   return address.family === 4 ? `${address.text}:${port}` : `[${address.text}]:${port}`;
 }

@@ -5,9 +5,13 @@
 import type { NativeInterfaceConfig, NativeOptions, NativeSchedulerOptions, NativeTables } from '../native-binding.js';
 import { parseAddress, parseMac, parsePortRange, parsePrefix } from './address.js';
 import type { Finding } from './finding.js';
+import { usesLocalAddress } from './forward-mode.js';
 import type { Config } from './schema.js';
 import { resolveTimeouts } from './timeout-profiles.js';
 import { findingsError } from './validate.js';
+
+/** UDP port of generic UDP encapsulation (IANA "gue"). */
+const GUE_PORT = 6080;
 
 /** What the resolution must know of the host. */
 export interface HostDescription {
@@ -55,15 +59,18 @@ export function toNativeTables(config: Config): NativeTables {
     services: config.services.map((service) => ({
       name: service.name,
       address: canonical(service.address),
-      port: service.port,
+      port: service.port ?? 0,
       protocol: service.protocol,
+      dscp: service.dscp ?? 0,
       scheduler: service.scheduler,
       schedulerOptions: schedulerOptions(service),
       servers: service.servers.map((server) => ({
         address: canonical(server.address),
-        port: server.port ?? service.port,
+        port: server.port ?? service.port ?? 0,
         weight: server.weight,
         id: server.id ?? 0,
+        mode: server.mode ?? service.mode,
+        tunnelPort: server.tunnelPort ?? service.tunnelPort ?? GUE_PORT,
       })),
     })),
     localAddresses: config.localAddresses.map(canonical),
@@ -122,7 +129,12 @@ function resolveWorkers(config: Config, host: HostDescription, notes: string[]):
       limits.push({ count: Math.max(1, rxQueues), why: `receive queues of ${name}` });
   }
   for (const family of [4, 6] as const) {
-    if (!config.services.some((service) => parseAddress(service.address)?.family === family)) continue;
+    const used = config.services.some((service) =>
+      service.servers.some(
+        (server) => usesLocalAddress(server.mode ?? service.mode) && parseAddress(server.address)?.family === family,
+      ),
+    );
+    if (!used) continue;
     const count = config.localAddresses.filter((address) => parseAddress(address)?.family === family).length;
     limits.push({ count, why: `IPv${family} local addresses` });
   }

@@ -30,7 +30,12 @@ function findServer(service: Service, ref: ServerRef): Service['servers'][number
     (candidate) => sameAddress(candidate.address, address) && (port === undefined || (candidate.port ?? service.port) === port),
   );
   const wanted = port === undefined ? address : `${address} port ${port}`;
-  const list = service.servers.map((candidate) => `${candidate.address} port ${candidate.port ?? service.port}`).join(', ');
+  const list = service.servers
+    .map((candidate) => {
+      const own = candidate.port ?? service.port;
+      return own === undefined ? candidate.address : `${candidate.address} port ${own}`;
+    })
+    .join(', ');
   if (server === undefined) {
     const remedy = list === '' ? 'The service has no servers.' : `Its servers are: ${list}.`;
     throw notFound(`service "${service.name}" has no server ${wanted}`, remedy);

@@ -10,7 +10,8 @@ import type { NativeInterfaceStatus } from '../native-binding.js';
 export interface ReadyService {
   readonly name: string;
   readonly address: string;
-  readonly port: number;
+  /** Absent where the protocol has none. */
+  readonly port: number | undefined;
   readonly protocol: string;
   readonly servers: number;
 }
@@ -101,7 +102,8 @@ function readySentence(event: DaemonEvent & { readonly event: 'ready' }): string
   );
   const services = event.services.map((service) => {
     const servers = `${service.servers} server${service.servers === 1 ? '' : 's'}`;
-    return `\n  ${service.name}  ${service.protocol} ${endpoint(service.address, service.port)}, ${servers}`;
+    const at = service.port === undefined ? service.address : endpoint(service.address, service.port);
+    return `\n  ${service.name}  ${service.protocol} ${at}, ${servers}`;
   });
   const workers = `${event.workers} worker${event.workers === 1 ? '' : 's'}${pinned}`;
   return `millrace: running with ${workers}; ${interfaces.join(', ')}${services.length === 0 ? '; no services' : services.join('')}`;

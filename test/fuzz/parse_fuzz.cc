@@ -15,6 +15,11 @@ void check_accepted(const Packet& packet, const PacketMeta& meta, std::size_t si
   FUZZ_CHECK(meta.ttl > 1);
   FUZZ_CHECK(meta.source.is_v4() != meta.ipv6);
   const std::uint32_t room = packet.length - meta.l4_offset;
+  if (is_later_fragment(meta)) {
+    FUZZ_CHECK(room != 0 && meta.source_port.raw == 0 && meta.destination_port.raw == 0);
+    FUZZ_CHECK((meta.fragment & kMoreFragments) == 0 || room % 8 == 0);
+    return;
+  }
   if (meta.protocol == net::kProtocolTcp) {
     FUZZ_CHECK(room >= sizeof(net::Tcp));
     const auto* tcp = reinterpret_cast<const net::Tcp*>(packet.data + meta.l4_offset);

@@ -131,12 +131,12 @@ class PipelineStage {
                  c.get(Counter::forwarded) + c.get(Counter::consumed) + c.get(Counter::handoff_sent) +
                      c.get(Counter::held_packets) + drops);
       FUZZ_CHECK(c.get(Counter::tx_packets) == c.get(Counter::forwarded) + c.get(Counter::originated));
-      FUZZ_CHECK(c.get(Counter::held_packets) == state.held.size());
+      FUZZ_CHECK(c.get(Counter::held_packets) == state.held.size() + state.fragments->held());
       FUZZ_CHECK(c.get(Counter::sessions) == state.sessions->size());
       FUZZ_CHECK(c.get(Counter::sessions) == c.get(Counter::sessions_created) - c.get(Counter::sessions_expired));
       FUZZ_CHECK(c.get(Counter::sessions_active) <= c.get(Counter::sessions));
       pools_[worker]->collect_returns();
-      frames += pools_[worker]->available() + state.held.size();
+      frames += pools_[worker]->available() + state.held.size() + state.fragments->held();
     }
     FUZZ_CHECK(frames == kWorkers * kFrames);
   }

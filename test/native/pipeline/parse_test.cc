@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <random>
 #include <set>
 #include <string>
@@ -18,6 +19,7 @@ namespace millrace {
 namespace {
 
 using test::Bytes;
+using test::ExtensionFields;
 using test::PacketBuilder;
 namespace tcp_option = test::tcp_option;
 
@@ -113,12 +115,68 @@ TEST(Parse, RefusesSourcesThatNoHostMayUse) {
   }
 }
 
-TEST(Parse, DropsFragmentsButNotTheDontFragmentBit) {
-  EXPECT_EQ(why(eth().ipv4({.dont_fragment = true}).udp()), "whole");
-  EXPECT_EQ(why(eth().ipv4({.more_fragments = true}).udp()), "fragment");
-  EXPECT_EQ(why(eth().ipv4({.fragment_offset = 1}).udp()), "fragment");
-  EXPECT_EQ(why(eth().ipv4({.fragment_offset = 0x1fff}).udp()), "fragment");
-  EXPECT_EQ(why(eth().ipv6().extension({.kind = 44, .data = Bytes(6, 0)}).udp()), "fragment");
+/// A fragment header (RFC 8200 4.5): offset in units of 8 bytes, and its identification.
+ExtensionFields fragment6(std::uint16_t offset, bool more, std::optional<std::uint8_t> next = std::nullopt) {
+  const auto field = static_cast<std::uint16_t>(offset << 3 | (more ? 1 : 0));
+  return {.kind = 44, .next_header = next, .data = {static_cast<std::uint8_t>(field >> 8), static_cast<std::uint8_t>(field), 0xa, 0xb, 0xc, 0xd}};
+}
+
+TEST(Parse, KnowsFragmentsOfIpv4) {
+  EXPECT_EQ(parse(eth().ipv4({.dont_fragment = true}).udp().build()).meta.fragment, 0);
+  const auto first = parse(eth().ipv4({.id = 0x1234, .more_fragments = true}).udp({.length = 900}).payload_of(16).build());
+  ASSERT_TRUE(first.whole);
+  EXPECT_EQ(first.meta.fragment, kMoreFragments);
+  EXPECT_EQ(first.meta.fragment_id, 0x1234u);
+  EXPECT_EQ(first.meta.destination_port.host(), 53);
+  EXPECT_FALSE(is_later_fragment(first.meta));
+  const auto later = parse(eth().ipv4({.more_fragments = true, .fragment_offset = 3, .protocol = 17}).payload_of(8).build());
+  ASSERT_TRUE(later.whole);
+  EXPECT_EQ(later.meta.fragment, kMoreFragments | 3);
+  EXPECT_EQ(later.meta.destination_port.host(), 0);
+  EXPECT_TRUE(is_later_fragment(later.meta));
+  EXPECT_EQ(why(eth().ipv4({.fragment_offset = 3, .protocol = 6}).payload_of(5)), "whole");
+}
+
+TEST(Parse, KnowsFragmentsOfIpv6AndTakesAtomicOnesForWholePackets) {
+  const auto first = parse(eth().ipv6().extension({.kind = 60}).extension(fragment6(0, true)).udp({.length = 900}).payload_of(16).build());
+  ASSERT_TRUE(first.whole);
+  EXPECT_EQ(first.meta.fragment, kMoreFragments);
+  EXPECT_EQ(first.meta.fragment_id, 0x0a0b0c0du);
+  EXPECT_EQ(first.meta.fragment_header, 14 + 40 + 8);
+  EXPECT_EQ(first.meta.destination_port.host(), 53);
+  const auto later = parse(eth().ipv6().extension(fragment6(0x1000, false, 60)).payload_of(5).build());
+  ASSERT_TRUE(later.whole);
+  EXPECT_EQ(later.meta.fragment, 0x1000);
+  const auto atomic = parse(eth().ipv6().extension(fragment6(0, false)).udp().build());
+  ASSERT_TRUE(atomic.whole);
+  EXPECT_EQ(atomic.meta.fragment, 0) << "RFC 6946";
+  EXPECT_EQ(atomic.meta.destination_port.host(), 53);
+}
+
+TEST(Parse, RefusesFragmentsThatBelongToNoDatagram) {
+  EXPECT_EQ(why(eth().ipv4({.more_fragments = true, .fragment_offset = 3, .protocol = 17}).payload_of(12)), "fragment_invalid") << "no multiple of 8";
+  EXPECT_EQ(why(eth().ipv4({.fragment_offset = 3, .protocol = 17})), "fragment_invalid") << "empty";
+  EXPECT_EQ(why(eth().ipv4({.fragment_offset = 0x1fff, .protocol = 17}).payload_of(7)), "whole");
+  EXPECT_EQ(why(eth().ipv4({.fragment_offset = 0x1fff, .protocol = 17}).payload_of(8)), "fragment_invalid") << "ends beyond 65535";
+  EXPECT_EQ(why(eth().ipv6().extension(fragment6(3, true, 17)).payload_of(12)), "fragment_invalid");
+  EXPECT_EQ(why(eth().ipv6().extension(fragment6(3, false, 17))), "fragment_invalid");
+  EXPECT_EQ(why(eth().ipv6().extension(fragment6(3, true, 17)).extension(fragment6(0, true)).payload_of(16)), "whole") << "behind the first header is data";
+  EXPECT_EQ(why(eth().ipv6().extension(fragment6(0, true)).extension(fragment6(0, true)).udp().payload_of(16)), "ipv6_extension_invalid") << "two";
+}
+
+TEST(Parse, RefusesFirstFragmentsWithoutTheWholeTransportHeader) {
+  EXPECT_EQ(why(eth().ipv4({.more_fragments = true, .protocol = 6}).payload_of(16)), "fragment_tiny");
+  EXPECT_EQ(why(eth().ipv4({.more_fragments = true}).tcp({.data_offset = 8}).payload_of(4)), "fragment_tiny") << "options cut";
+  EXPECT_EQ(why(eth().ipv4({.more_fragments = true}).tcp({.data_offset = 4}).payload_of(4)), "tcp_header_invalid");
+  EXPECT_EQ(why(eth().ipv4({.more_fragments = true, .fragment_offset = 1, .protocol = 6}).payload_of(16)), "fragment_tiny") << "RFC 1858 4";
+  EXPECT_EQ(why(eth().ipv6().extension(fragment6(0, true, 60)).payload(Bytes{17, 2, 0, 0, 0, 0, 0, 0})), "fragment_tiny") << "RFC 7112";
+  EXPECT_EQ(why(eth().ipv6().extension(fragment6(0, true, 6)).payload_of(8)), "fragment_tiny");
+}
+
+TEST(Parse, RefusesFragmentsOfWhatIsAnsweredWhole) {
+  EXPECT_EQ(why(eth().ipv4({.more_fragments = true}).icmp().payload_of(16)), "fragment_unsupported");
+  EXPECT_EQ(why(eth().ipv4({.fragment_offset = 2, .protocol = 1}).payload_of(16)), "fragment_unsupported");
+  EXPECT_EQ(why(eth().ipv6().extension(fragment6(0, true)).icmp({.type = 128}).payload_of(16)), "fragment_unsupported");
 }
 
 TEST(Parse, ATtlThatWouldReachZeroEndsHere) {
@@ -171,8 +229,9 @@ TEST(Parse, JudgesEveryCombinationOfTcpFlags) {
 TEST(Parse, TheFirstReasonInTheOrderOfTheListWins) {
   EXPECT_EQ(why(eth().ipv4({.source = "127.0.0.1", .more_fragments = true, .ttl = 0, .checksum_error = 5}).udp()), "ipv4_checksum_wrong");
   EXPECT_EQ(why(eth().ipv4({.source = "127.0.0.1", .more_fragments = true, .ttl = 0}).udp()), "source_invalid");
-  EXPECT_EQ(why(eth().ipv4({.more_fragments = true, .ttl = 0}).udp({.source_port = 0})), "fragment");
-  EXPECT_EQ(why(eth().ipv6({.source = "::1", .hop_limit = 0}).extension({.kind = 44, .data = Bytes(6, 0)}).udp()), "source_invalid");
+  EXPECT_EQ(why(eth().ipv4({.more_fragments = true, .ttl = 0}).udp({.source_port = 0}).payload_of(1)), "fragment_invalid");
+  EXPECT_EQ(why(eth().ipv4({.more_fragments = true, .ttl = 0}).udp({.source_port = 0})), "ttl_expired");
+  EXPECT_EQ(why(eth().ipv6({.source = "::1", .hop_limit = 0}).extension(fragment6(0, true)).udp().payload_of(1)), "source_invalid");
 }
 
 std::vector<Bytes> valid_frames() {

@@ -91,18 +91,6 @@ TEST_F(QuicSessions, PacketsOfOneBatchFollowEachOther) {
   EXPECT_EQ(sessions(), 1u);
 }
 
-TEST_F(QuicSessions, WhereNoSessionCanBeMadeTheRestOfTheBatchIsDroppedToo) {
-  EXPECT_EQ(server_of(quic_flow(names(11))), 11);
-  stage_.state().stopping = true;
-  for (const std::uint8_t id : {std::uint8_t{12}, std::uint8_t{99}, std::uint8_t{99}}) {
-    ASSERT_TRUE(stage_.inject(quic_flow(names(id)).build()));
-  }
-  stage_.settle();
-  EXPECT_TRUE(stage_.take().empty());
-  EXPECT_EQ(stage_.count(DropReason::service_stopping), 3u);
-  EXPECT_EQ(sessions(), 0u);
-}
-
 TEST_F(QuicSessions, ADrainedServerKeepsItsConnectionsAndAForgottenOneLosesThem) {
   TablesConfig tables = quic_tables(1);
   tables.services.back().servers[1].weight = 0;

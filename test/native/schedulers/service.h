@@ -113,7 +113,7 @@ class Scheduling {
     asked_.destination = address("10.0.9.10");
     asked_.protocol = 6;
     for (ServerSlot slot = 0; slot < kSlots; slot++)
-      identities_.push_back(ServerIdentity{server_address(slot), be16(80), 6, {}, 0, 0, 0});
+      identities_.push_back(ServerIdentity{server_address(slot), be16(80), 6, {}, 0, 0, {}, 0});
     asked_.identities = identities_.data();
   }
 

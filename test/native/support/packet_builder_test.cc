@@ -54,7 +54,7 @@ TEST(PacketBuilder, BuildsOneWrongThingAtATime) {
   EXPECT_EQ(parse(PacketBuilder().eth().ipv4({.ihl = 4}).tcp().build()).reason, DropReason::ipv4_header_invalid);
   EXPECT_EQ(parse(PacketBuilder().eth().ipv4({.total_length = 19}).tcp().build()).reason, DropReason::ipv4_length_invalid);
   EXPECT_EQ(parse(PacketBuilder().eth().ipv4({.checksum_error = 1}).tcp().build()).reason, DropReason::ipv4_checksum_wrong);
-  EXPECT_EQ(parse(PacketBuilder().eth().ipv4({.more_fragments = true}).udp().build()).reason, DropReason::fragment);
+  EXPECT_EQ(parse(PacketBuilder().eth().ipv4({.more_fragments = true}).udp().payload("odd").build()).reason, DropReason::fragment_invalid);
   EXPECT_EQ(parse(PacketBuilder().eth().ipv6().tcp({.data_offset = 4}).build()).reason, DropReason::tcp_header_invalid);
   EXPECT_EQ(parse(PacketBuilder().eth().ipv6().udp({.checksum = 0}).build()).reason, DropReason::udp_checksum_missing);
   EXPECT_EQ(parse(PacketBuilder().eth().vlan({.id = 5}).ipv4().tcp().build()).reason, DropReason::ethertype_unsupported);

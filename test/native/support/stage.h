@@ -128,6 +128,7 @@ class Stage {
     apply(tables);
     DataplaneOptions dataplane;
     dataplane.workers = options.workers;
+    dataplane.frames_per_worker = options.frames_per_worker;
     dataplane.max_sessions_per_worker = options.max_sessions;
     dataplane.local_port_low = options.local_port_low;
     dataplane.local_port_high = options.local_port_high;
@@ -155,6 +156,7 @@ class Stage {
       // What is still held has no owner but the queue.
       Batch batch;
       memory->state().held.release_into(batch);
+      memory->state().fragments->give_up([&](const Packet& packet) { memory->state().frames->release(packet.data); });
       for (std::uint32_t i = 0; i < batch.count; i++) pools_[memory->state().worker]->release(batch.packets[i].data);
     }
     ports_.clear();
@@ -263,7 +265,8 @@ class Stage {
       EXPECT_EQ(c.get(Counter::tx_packets), c.get(Counter::forwarded) + c.get(Counter::originated)) << "worker " << worker;
       EXPECT_EQ(c.get(Counter::sessions), state(worker).sessions->size());
       EXPECT_EQ(c.get(Counter::sessions_created), c.get(Counter::sessions) + c.get(Counter::sessions_expired));
-      EXPECT_EQ(c.get(Counter::held_packets), state(worker).held.size());
+      EXPECT_EQ(c.get(Counter::held_packets), state(worker).held.size() + state(worker).fragments->held());
+      EXPECT_EQ(c.get(Counter::fragments_held), state(worker).fragments->held());
     }
     EXPECT_EQ(count(Counter::handoff_sent), count(Counter::handoff_received));
   }

@@ -1,0 +1,110 @@
+// The forwarders that exist, and the one place where a packet meets its session's mode.
+// To add one: its header, its ForwardMode, one case in each switch here, its name in kForwardModes, its test.
+// Thread: one worker.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string_view>
+
+#include "forwarders/direct.h"
+#include "forwarders/fullnat.h"
+#include "forwarders/l3dsr.h"
+#include "forwarders/nat.h"
+#include "forwarders/rewrite.h"
+#include "forwarders/snat.h"
+#include "forwarders/tunnel.h"
+
+namespace millrace {
+
+struct ForwardModeInfo {
+  ForwardMode mode;
+  /// As in the configuration.
+  std::string_view name;
+};
+
+inline constexpr std::array kForwardModes = {
+    ForwardModeInfo{ForwardMode::kFullNat, "fullnat"}, ForwardModeInfo{ForwardMode::kNat, "nat"},
+    ForwardModeInfo{ForwardMode::kDirect, "direct"},   ForwardModeInfo{ForwardMode::kTunnelIpip, "ipip"},
+    ForwardModeInfo{ForwardMode::kTunnelGre, "gre"},   ForwardModeInfo{ForwardMode::kTunnelGue, "gue"},
+    ForwardModeInfo{ForwardMode::kL3Dsr, "l3dsr"},
+};
+
+/// The mode of that name, if there is one.
+constexpr std::optional<ForwardMode> forward_mode(std::string_view name) {
+  for (const ForwardModeInfo& info : kForwardModes) {
+    if (info.name == name) return info.mode;
+  }
+  return std::nullopt;
+}
+
+/// What the client's packets carry when they leave; for modes that leave them as they are, what they carry anyway.
+inline FlowTuple inbound_translated(const WorkerState& state, const Session& session, const SessionDetail& detail) {
+  switch (session.mode) {
+    case ForwardMode::kFullNat:
+      return fullnat::to_server(state, session);
+    case ForwardMode::kNat:
+      return nat::to_server(state, session);
+    case ForwardMode::kSnat:
+      return snat::to_outside(state, session, detail);
+    case ForwardMode::kL3Dsr:
+      return l3dsr::to_server(state, session);
+    default:
+      return inbound_tuple(state, session, detail);
+  }
+}
+
+/// What the other side's packets carry when they leave for the client.
+inline FlowTuple outbound_translated(const WorkerState& state, const Session& session, const SessionDetail& detail) {
+  return {vip_of(state, session, detail), session.client, session.vip_port, session.client_port};
+}
+
+/// What translation inbound adds to the transport checksum; its inverse serves the way back.
+inline std::uint16_t l4_delta(const WorkerState& state, const Session& session, const SessionDetail& detail) {
+  return rewrite::delta(inbound_tuple(state, session, detail), inbound_translated(state, session, detail));
+}
+
+/// Bytes by which the IP packet grows on its way to the server; negative where it shrinks.
+inline std::int32_t growth(const WorkerState& state, const Session& session, const PacketMeta& meta) {
+  if (is_tunnel(session.mode)) return static_cast<std::int32_t>(tunnel_overhead(state, session));
+  if ((session.flags & session_flag::kCrossFamily) != 0) {
+    // The new header has its plain length; what stood between is left out.
+    const std::int32_t header = static_cast<std::int32_t>(meta.l4_offset) - static_cast<std::int32_t>(meta.l3_offset);
+    return (meta.ipv6 ? static_cast<std::int32_t>(sizeof(net::Ipv4)) : static_cast<std::int32_t>(sizeof(net::Ipv6))) - header;
+  }
+  return 0;
+}
+
+/// Rewrites the packet for its way on; the Ethernet header gets `hop`'s addresses.
+inline void translate(const WorkerState& state, SessionId id, const Session& session, Direction direction, Packet& packet,
+                      PacketMeta& meta, const NextHop& hop) {
+  const SessionDetail& detail = state.sessions->detail(id);
+  if (direction == Direction::kOutbound) {
+    rewrite::apply(packet, meta, outbound_translated(state, session, detail), net::inverse(session.l4_delta), hop);
+    return;
+  }
+  switch (session.mode) {
+    case ForwardMode::kFullNat:
+      rewrite::apply(packet, meta, fullnat::to_server(state, session), session.l4_delta, hop);
+      return;
+    case ForwardMode::kNat:
+      rewrite::apply(packet, meta, nat::to_server(state, session), session.l4_delta, hop);
+      return;
+    case ForwardMode::kSnat:
+      rewrite::apply(packet, meta, snat::to_outside(state, session, detail), session.l4_delta, hop);
+      return;
+    case ForwardMode::kTunnelIpip:
+    case ForwardMode::kTunnelGre:
+    case ForwardMode::kTunnelGue:
+      tunnel::apply(state, session, packet, meta, hop);
+      return;
+    case ForwardMode::kL3Dsr:
+      l3dsr::apply(state, session, packet, meta, hop);
+      return;
+    case ForwardMode::kDirect:
+      direct::apply(packet, meta, hop);
+      return;
+  }
+}
+
+}  // namespace millrace

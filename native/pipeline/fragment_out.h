@@ -1,0 +1,14 @@
+// Cutting IPv4 packets that are too big for their link and allow it (DF clear), RFC 791 3.2. IPv6 packets are never cut on the
+// way. Thread: one worker.
+#pragma once
+
+#include "pipeline/parse.h"
+#include "pipeline/worker_state.h"
+
+namespace millrace {
+
+/// The first piece stays in `packet`; the others are new packets in `pieces`, at most `room` of them. The packet must be an IPv4
+/// one without DF. Returns how many pieces were added, or -1 when frames or room do not suffice: nothing has changed then.
+int cut_ipv4(WorkerState& state, Packet& packet, const PacketMeta& meta, std::uint32_t mtu, Packet* pieces, std::uint32_t room);
+
+}  // namespace millrace

@@ -1,0 +1,155 @@
+// The rules of forwarding modes and protocols: which family, port, mark and local address a mode needs, and what it cannot carry.
+// Guarantees: pure; reports every violation once, at the later of two places that contradict each other.
+// Thread: any.
+import type { Fact, Facts, ServerFacts, ServiceFacts } from './facts.js';
+import type { Finding } from './finding.js';
+import { formatPath } from './finding.js';
+import { keepsFamily, keepsPort, usesLocalAddress } from './forward-mode.js';
+import { present, type Rule, wrong } from './rule.js';
+
+const hasPorts = (protocol: string | undefined): boolean => protocol !== 'esp' && protocol !== 'ah';
+
+function servers(facts: Facts): { readonly service: ServiceFacts; readonly server: ServerFacts }[] {
+  return facts.services.flatMap((service) => service.servers.map((server) => ({ service, server })));
+}
+
+const families: Rule = (facts) =>
+  servers(facts).flatMap(({ service, server }) => {
+    const [vip, address, mode] = [service.address?.value, server.address, server.mode?.value];
+    if (vip === undefined || address === undefined || mode === undefined) return [];
+    if (vip.family === address.value.family || !keepsFamily(mode)) return [];
+    return [
+      wrong(
+        address.path,
+        `server ${address.value.text} is IPv${address.value.family}, but the service address ${vip.text} is IPv${vip.family}, ` +
+          `and ${mode} does not change the family`,
+        `use an IPv${vip.family} server, or mode fullnat, ipip, gre or gue`,
+      ),
+    ];
+  });
+
+const enoughLocalAddresses: Rule = (facts) => {
+  if (!facts.localAddressesComplete) return [];
+  return ([4, 6] as const).flatMap((family) => {
+    const user = servers(facts).find(
+      ({ server }) => server.address?.value.family === family && server.mode !== undefined && usesLocalAddress(server.mode.value),
+    );
+    if (user === undefined) return [];
+    const have = facts.localAddresses.filter((address) => address.value.family === family).length;
+    const need = facts.workers?.value ?? 1;
+    if (have >= need) return [];
+    const found =
+      have === 0 ? `no IPv${family} local address` : `only ${have} IPv${family} local address${have === 1 ? '' : 'es'}`;
+    const example = family === 4 ? '192.0.2.101' : '2001:db8::101';
+    return [
+      wrong(
+        ['localAddresses'],
+        `${found} for ${need} worker${need === 1 ? '' : 's'}, but ${formatPath(user.server.path)} is an IPv${family} server with ` +
+          `mode ${user.server.mode?.value}; each worker needs one of its own`,
+        have === 0 ? `add IPv${family} addresses, such as ${example}` : `add ${need - have} more, or set workers to ${have}`,
+      ),
+    ];
+  });
+};
+
+const protocolPorts: Rule = (facts) =>
+  facts.services.flatMap((service) => {
+    const protocol = service.protocol?.value;
+    if (protocol === undefined) return [];
+    if (hasPorts(protocol)) {
+      if (service.portGiven) return [];
+      return [wrong(service.path, 'required key "port" is missing', 'add `port:` with a whole number from 1 to 65535')];
+    }
+    const given = [...present([service.portGiven ? service.port : undefined]), ...present(service.servers.map((s) => s.ownPort))];
+    return given.map((port) => wrong(port.path, `${protocol.toUpperCase()} has no ports`, 'remove the key port'));
+  });
+
+const protocolModes: Rule = (facts) =>
+  servers(facts).flatMap(({ service, server }) => {
+    const [protocol, mode] = [service.protocol?.value, server.mode];
+    if (mode === undefined || protocol === undefined || hasPorts(protocol)) return [];
+    if (mode.value === 'fullnat') {
+      const reason = `${protocol.toUpperCase()} has no ports to tell clients apart behind a local address, so mode fullnat cannot carry it`;
+      return [wrong(mode.path, reason, 'use mode direct, ipip, gre, gue or l3dsr')];
+    }
+    if (mode.value === 'nat' && protocol === 'ah') {
+      const reason = 'AH authenticates the addresses of its packet, so mode nat would break it (RFC 4302 3.3.3.1)';
+      return [wrong(mode.path, reason, 'use mode direct, ipip, gre, gue or l3dsr')];
+    }
+    return [];
+  });
+
+const serverPorts: Rule = (facts) =>
+  servers(facts).flatMap(({ service, server }) => {
+    const [mode, own, port] = [server.mode?.value, server.ownPort, service.port?.value];
+    if (mode === undefined || own === undefined || port === undefined) return [];
+    if (!keepsPort(mode) || own.value === port) return [];
+    const reason = `mode ${mode} does not change ports: the server receives ${port}`;
+    return [wrong(own.path, reason, 'remove the key, or use mode fullnat or nat')];
+  });
+
+const tunnelPorts: Rule = (facts) =>
+  facts.services.flatMap((service) => {
+    const findings = present(service.servers.map((server) => (server.mode?.value === 'gue' ? undefined : server.tunnelPort))).map(
+      (port) => wrong(port.path, 'a tunnel port is of mode gue only', 'remove it, or use mode gue'),
+    );
+    const known = service.servers.every((server) => server.mode !== undefined);
+    const used = service.mode?.value === 'gue' || service.servers.some((server) => server.mode?.value === 'gue');
+    if (service.tunnelPort !== undefined && known && !used) {
+      findings.push(wrong(service.tunnelPort.path, 'no server of this service has mode gue', 'remove it, or use mode gue'));
+    }
+    return findings;
+  });
+
+/** A mark is needed where something is marked, and has no meaning elsewhere. */
+const marks: Rule = (facts) =>
+  facts.services.flatMap((service): Finding[] => {
+    const first = [service.mode, ...service.servers.map((server) => server.mode)].find((mode) => mode?.value === 'l3dsr');
+    if (first !== undefined && service.dscp === undefined && !service.dscpGiven) {
+      return [
+        wrong(first.path, 'mode l3dsr needs a DSCP by which the servers know the VIP', 'add `dscp:` with a whole number from 1 to 63'),
+      ];
+    }
+    const known = service.servers.every((server) => server.mode !== undefined);
+    if (first === undefined && service.dscp !== undefined && known) {
+      return [wrong(service.dscp.path, 'no server of this service has mode l3dsr', 'remove it, or use mode l3dsr')];
+    }
+    return [];
+  });
+
+/** What a server puts back for a mark must be one VIP. */
+const uniqueMarks: Rule = (facts) => {
+  const seen = new Map<string, { readonly vip: string; readonly dscp: Fact<number> }>();
+  return facts.services.flatMap((service) => {
+    const { address, dscp } = service;
+    if (address === undefined || dscp === undefined) return [];
+    for (const server of service.servers) {
+      if (server.mode?.value !== 'l3dsr' || server.address === undefined) continue;
+      const key = `${server.address.value.text} ${dscp.value}`;
+      const first = seen.get(key);
+      if (first === undefined) seen.set(key, { vip: address.value.text, dscp });
+      else if (first.vip !== address.value.text) {
+        return [
+          wrong(
+            dscp.path,
+            `DSCP ${dscp.value} says ${first.vip} to server ${server.address.value.text} already (${formatPath(first.dscp.path)})`,
+            'give each VIP of a server a DSCP of its own',
+          ),
+        ];
+      }
+    }
+    return [];
+  });
+};
+
+/** In the order in which they are reported. */
+export const MODE_RULES: readonly Rule[] = [
+  families,
+  enoughLocalAddresses,
+  protocolPorts,
+  protocolModes,
+  serverPorts,
+  tunnelPorts,
+  marks,
+  uniqueMarks,
+];
