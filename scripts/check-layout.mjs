@@ -103,9 +103,10 @@ checkRegistry('native/schedulers/registry.h', /#include "schedulers\/([a-z_]+)\.
   'registry',
   'scheduler',
 ]);
-checkRegistry('native/forwarders/registry.h', /#include "forwarders\/([a-z_]+)\.h"/g, 'native/forwarders', '.h', [
+checkRegistry('native/forwarders/registry.h', /#include "forwarders\/([a-z0-9_]+)\.h"/g, 'native/forwarders', '.h', [
   'registry',
   'forwarder',
+  'tunnel_overhead',
 ]);
 
 const scripts = existsSync(join(root, 'package.json'))

@@ -22,7 +22,7 @@ inline void mark(std::uint8_t* l3, bool ipv6, std::uint8_t dscp) {
   auto* ip = reinterpret_cast<net::Ipv4*>(l3);
   std::uint16_t before, after;
   std::memcpy(&before, ip, 2);
-  ip->tos = static_cast<std::uint8_t>(dscp << 2 | (ip->tos & 3u));
+  ip->tos = static_cast<std::uint8_t>(std::uint32_t{dscp} << 2 | (ip->tos & 3u));
   std::memcpy(&after, ip, 2);
   ip->checksum = net::updated(ip->checksum, net::difference(before, after));
 }

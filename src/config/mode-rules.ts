@@ -107,7 +107,11 @@ const marks: Rule = (facts) =>
     const first = [service.mode, ...service.servers.map((server) => server.mode)].find((mode) => mode?.value === 'l3dsr');
     if (first !== undefined && service.dscp === undefined && !service.dscpGiven) {
       return [
-        wrong(first.path, 'mode l3dsr needs a DSCP by which the servers know the VIP', 'add `dscp:` with a whole number from 1 to 63'),
+        wrong(
+          first.path,
+          'mode l3dsr needs a DSCP by which the servers know the VIP',
+          'add `dscp:` with a whole number from 1 to 63',
+        ),
       ];
     }
     const known = service.servers.every((server) => server.mode !== undefined);

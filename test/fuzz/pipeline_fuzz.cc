@@ -101,10 +101,11 @@ void check_sent(std::span<const std::uint8_t> frame, std::uint16_t interface, Se
   if (meta.protocol == net::kProtocolIcmp || meta.protocol == net::kProtocolIcmpv6) return;
   const bool to_server = destination == "192.0.2.11" || destination == "2001:db8:2::11";
   FUZZ_CHECK((interface == 1) == to_server);
+  if (to_server) FUZZ_CHECK(frame.size() <= 1280 + 14);
+  if (is_later_fragment(meta)) return;
   if (to_server) {
     FUZZ_CHECK(meta.destination_port.host() == 8080);
     FUZZ_CHECK(meta.source_port.host() >= 61000 && meta.source_port.host() <= 61007);
-    FUZZ_CHECK(frame.size() <= 1280 + 14);
     seen.local[meta.ipv6] = meta.source.to_string();
     seen.local_port = meta.source_port.host();
   } else {

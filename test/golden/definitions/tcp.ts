@@ -236,7 +236,11 @@ export const tcpCases = [
     const flow = webFlow();
     t.forward(...handshake(flow), ...closedByClient(flow)).wait(5);
     t.forward(flow.fromClient({ flags: 'S', seq: 90000 }), flow.fromServer({ flags: 'SA', seq: 70000, ack: 90001 }));
-    t.forward(flow.fromClient({ flags: 'A', seq: 90001, ack: 70001 })).expect({ ...open, sessions_created: 2, sessions_expired: 1 });
+    t.forward(flow.fromClient({ flags: 'A', seq: 90001, ack: 70001 })).expect({
+      ...open,
+      sessions_created: 2,
+      sessions_expired: 1,
+    });
   }),
   golden(
     'tcp-one-armed',

@@ -245,7 +245,8 @@ TEST(Resolve, NamesWhyThereIsNoWay) {
   f.payload = Bytes(72, 1);
   expect_forwarded(stage, f);
   f.payload.push_back(1);
-  expect_dropped(stage, f.build(), DropReason::mtu_exceeded);
+  f.dont_fragment = true;
+  expect_refused(stage, f.build(), DropReason::mtu_exceeded, 3, 4);
   stage.expect_accounted();
 }
 

@@ -216,7 +216,8 @@ TEST(SessionTable, AFullTableNeedsFewOverflowBucketsAndLittleMemory) {
   const double buckets = 2.0 * kCapacity / 3;
   EXPECT_LT(table->overflow_buckets() / buckets, 0.015);
   EXPECT_GT(table->overflow_buckets(), 0u);
-  EXPECT_LE(table->reserved_bytes() / kCapacity, 128u);
+  // Of these, 64 are of the second line, which exists only where a session uses it.
+  EXPECT_LE(table->reserved_bytes() / kCapacity, 128u + sizeof(SessionDetail));
 }
 
 }  // namespace

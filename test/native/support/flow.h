@@ -136,6 +136,22 @@ inline void expect_dropped(Stage& stage, const Bytes& frame, DropReason reason, 
   EXPECT_TRUE(stage.pass_through(frame, interface).empty());
   EXPECT_EQ(stage.count(reason), before + 1) << kCounterInfo[kPlainCounters + static_cast<std::size_t>(reason)].name;
 }
+/// Dropped, and the client hears of it by one ICMPv4 error from the address that it sent to.
+inline void expect_refused(Stage& stage, const Bytes& frame, DropReason reason, std::uint8_t type, std::uint8_t code) {
+  const std::uint64_t before = stage.count(reason);
+  const std::vector<Sent> sent = stage.pass_through(frame, kClientSide);
+  EXPECT_EQ(stage.count(reason), before + 1) << kCounterInfo[kPlainCounters + static_cast<std::size_t>(reason)].name;
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0].interface, kClientSide);
+  const Bytes& error = sent[0].bytes;
+  ASSERT_GT(error.size(), 62u);
+  EXPECT_EQ(error[23], 1);
+  EXPECT_EQ(Bytes(error.begin() + 26, error.begin() + 30), Bytes(frame.begin() + 30, frame.begin() + 34));
+  EXPECT_EQ(Bytes(error.begin() + 30, error.begin() + 34), Bytes(frame.begin() + 26, frame.begin() + 30));
+  EXPECT_EQ(error[34], type);
+  EXPECT_EQ(error[35], code);
+  EXPECT_EQ(Bytes(error.begin() + 42, error.begin() + 62), Bytes(frame.begin() + 14, frame.begin() + 34)) << "the quoted header";
+}
 inline Flow from_port(std::uint16_t port, bool tcp = true) {
   Flow f;
   f.tcp = tcp;

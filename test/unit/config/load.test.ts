@@ -121,7 +121,7 @@ test('an object is checked like a file, with paths instead of lines', () => {
   };
   expect(validateConfig({ ...base, services: [] }).workers).toBe('auto');
   try {
-    validateConfig({ ...base, services: [service] });
+    validateConfig({ ...base, services: [{ ...service, mode: 'nat' }] });
     expect.unreachable();
   } catch (error) {
     expect(error).toBeInstanceOf(ConfigurationError);

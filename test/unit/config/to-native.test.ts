@@ -96,7 +96,7 @@ test('addresses, prefixes and MACs arrive in one spelling', () => {
 
 test('a server without a port has the port of its service', () => {
   expect(toNative(configured(), host).tables.services[0]?.servers).toEqual([
-    { address: '192.0.2.11', port: 80, weight: 1, id: 0 },
+    { address: '192.0.2.11', port: 80, weight: 1, id: 0, mode: 'fullnat', tunnelPort: 6080 },
   ]);
 });
 

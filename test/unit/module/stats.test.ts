@@ -20,7 +20,7 @@ test('each worker has its own counters and the totals are their sums', async () 
   binding.setCounter(1, 'forwarded', 5n);
   binding.setCounter(0, 'no_route', 1n);
   binding.setCounter(1, 'no_route', 2n);
-  binding.setCounter(1, 'fragment', 4n);
+  binding.setCounter(1, 'fragment_tiny', 4n);
   const stats = lb.stats();
   expect(stats.time).toBe(1_700_000_000_000);
   expect(stats.workers.map((worker) => worker.rxPackets)).toEqual([10n, 2n ** 63n]);
@@ -28,7 +28,7 @@ test('each worker has its own counters and the totals are their sums', async () 
     rxPackets: 2n ** 63n + 10n,
     forwarded: 5n,
     dropped: 7n,
-    drops: { no_route: 3n, fragment: 4n },
+    drops: { no_route: 3n, fragment_tiny: 4n },
   });
   expect(stats.workers[0]?.drops).toEqual({ no_route: 1n });
   expect(stats.totals.passedToKernel).toBe(6n);
