@@ -3,6 +3,7 @@
 // Thread: any; pure.
 import type { ErrorObject } from 'ajv';
 import type { ConfigPath, Finding } from './finding.js';
+import { notYet } from './not-yet.js';
 import { suggest } from './suggest.js';
 
 /** The part of a JSON schema that explanations need. */
@@ -173,6 +174,9 @@ function unknownKey(key: string, path: ConfigPath, schema: SchemaNode, root: Sch
   const form = schema.properties === undefined ? schema.anyOf?.find((candidate) => candidate.type === 'object') : schema;
   const known = Object.keys(form?.properties ?? {});
   const near = suggest(key, known);
+  const missing = near === undefined ? notYet(key) : undefined;
+  if (missing !== undefined)
+    return { path: [...path, key], at: 'key', reason: `${show(key)} is refused: ${missing.reason}`, remedy: missing.remedy };
   const home = near === undefined ? sectionsWith(key, root).find((place) => place !== '') : undefined;
   let remedy = `known keys here: ${known.join(', ')}`;
   if (near !== undefined) remedy = `did you mean "${near}"?`;
