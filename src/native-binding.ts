@@ -67,6 +67,8 @@ export interface NativeNeighbourConfig {
 export interface NativeTables {
   readonly services: readonly NativeServiceConfig[];
   readonly localAddresses: readonly string[];
+  /** Prefixes, host bits 0, at most one per family. */
+  readonly tunnelSources: readonly string[];
   readonly routes: readonly NativeRouteConfig[];
   readonly neighbours: readonly NativeNeighbourConfig[];
   readonly timeouts: NativeTimeouts;

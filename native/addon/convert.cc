@@ -172,6 +172,10 @@ TablesConfig decode_tables(const Napi::Object& object) {
   each(object, "localAddresses", [&](const Napi::Value& item) {
     tables.local_addresses.push_back(IpAddress::parse(item.ToString().Utf8Value(), ok));
   });
+  each(object, "tunnelSources", [&](const Napi::Value& item) {
+    const Prefix prefix = Prefix::parse(item.ToString().Utf8Value(), ok);
+    tables.tunnel_sources.push_back({prefix.address, prefix.length});
+  });
   each(object, "routes", [&](const Napi::Value& item) {
     const auto from = item.As<Napi::Object>();
     const Prefix prefix = Prefix::parse(text(from, "prefix"), ok);

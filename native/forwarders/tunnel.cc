@@ -76,10 +76,15 @@ void write_gue(std::uint8_t* l4, const Inner& inner, std::uint32_t length, be16 
 
 }  // namespace
 
+IpAddress outer_source(const WorkerState& state, const Session& session, bool outer_ipv6, std::uint64_t hash) {
+  const SourceRange& range = state.snapshot->services->tunnel_sources[outer_ipv6 ? 1 : 0];
+  return range.empty() ? state.local_slots[session.local].address : range.of_flow(hash);
+}
+
 void apply(const WorkerState& state, const Session& session, Packet& packet, PacketMeta& meta, const NextHop& hop) {
   const ServerIdentity& server = state.server_slots[session.server];
-  const IpAddress& source = state.local_slots[session.local].address;
   const bool outer_ipv6 = !server.address.is_v4();
+  const IpAddress source = outer_source(state, session, outer_ipv6, meta.hash);
   const Inner inner = prepare_inner(packet.data + meta.l3_offset, meta);
   const std::uint32_t inner_length = packet.length - meta.l3_offset;
   const std::uint32_t added = tunnel_overhead(state, session);

@@ -167,7 +167,7 @@ bool read_tunnelled(const WorkerState& state, const Quote& outer, Quote& inner, 
   if (ref == kNoRef || ref_direction(ref) != Direction::kInbound) return false;
   const Session& session = state.sessions->at(ref_id(ref));
   const ServerIdentity& server = state.server_slots[session.server];
-  if (session.mode != mode || state.local_slots[session.local].address != outer.source || server.address != outer.destination) {
+  if (session.mode != mode || tunnel::outer_source(state, session, outer.ipv6, hash) != outer.source || server.address != outer.destination) {
     return false;
   }
   if (mode == ForwardMode::kTunnelGue && server.tunnel_port != outer.destination_port) return false;

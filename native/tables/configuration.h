@@ -49,12 +49,21 @@ struct StaticNeighbourConfig {
   std::string interface;
 };
 
+/// A prefix over the 16-byte form; bits of the address beyond it are 0.
+struct AddressRange {
+  IpAddress prefix;
+  /// 0..128; of IPv4 96..128.
+  std::uint8_t length = 0;
+};
+
 /// What can change while traffic runs.
 struct TablesConfig {
   std::vector<ServiceConfig> services;
   std::vector<IpAddress> local_addresses;
   std::vector<StaticRouteConfig> routes;
   std::vector<StaticNeighbourConfig> neighbours;
+  /// Outer sources of tunnels, at most one range per family.
+  std::vector<AddressRange> tunnel_sources{};
   TimeoutTable timeouts_ms{};
 };
 

@@ -76,6 +76,19 @@ struct OwnedAddress {
   LocalSlot local;
 };
 
+/// Outer sources of tunnels: a prefix whose other bits are filled by the flow, so that servers, which spread what they receive over
+/// their queues by addresses, see as many sources as there are flows.
+struct SourceRange {
+  IpAddress base;
+  /// The bits that the flow fills; none: there is no such range.
+  IpAddress free_bits;
+  bool empty() const { return (free_bits.high | free_bits.low) == 0; }
+  /// `hash` is that of the flow.
+  IpAddress of_flow(std::uint64_t hash) const {
+    return {base.high | (hash & free_bits.high), base.low | ((hash >> 32 | hash << 32) & free_bits.low)};
+  }
+};
+
 /// Services and local addresses: changes with the configuration.
 struct ServiceTables {
   std::unordered_map<ServiceKey, const ServiceTable*, ServiceKeyHash> services;
@@ -86,6 +99,8 @@ struct ServiceTables {
   std::vector<std::shared_ptr<const ServiceTable>> owners;
   /// Servers whose sessions some scheduler counts (tables/load_table.h).
   std::vector<ServerSlot> counted;
+  /// By family of the outer header: 0 IPv4, 1 IPv6.
+  std::array<SourceRange, 2> tunnel_sources{};
   std::uint64_t generation = 0;
 };
 

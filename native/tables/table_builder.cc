@@ -21,6 +21,21 @@ Slot take_slot(std::vector<Slot>& free_slots, std::uint32_t& next) {
   return slot;
 }
 
+/// The `bits` last bits of a 16-byte address, as a mask.
+IpAddress last_bits(std::uint32_t bits) {
+  std::uint8_t mask[16] = {};
+  for (std::uint32_t bit = 0; bit < bits; bit++) mask[15 - bit / 8] |= static_cast<std::uint8_t>(1u << (bit % 8));
+  return IpAddress::v6(mask);
+}
+
+std::array<SourceRange, 2> source_ranges(const std::vector<AddressRange>& configs) {
+  std::array<SourceRange, 2> ranges{};
+  for (const AddressRange& config : configs) {
+    ranges[config.prefix.is_v4() ? 0 : 1] = {config.prefix, last_bits(128u - config.length)};
+  }
+  return ranges;
+}
+
 }  // namespace
 
 Result<void> TableBuilder::reserve() {
@@ -62,6 +77,7 @@ Result<void> TableBuilder::check_limits(const TablesConfig& config) const {
 Result<std::shared_ptr<const ServiceTables>> TableBuilder::apply(const TablesConfig& config) {
   if (auto r = check_limits(config); !r) return r.error();
   apply_locals(config.local_addresses);
+  tunnel_sources_ = source_ranges(config.tunnel_sources);
 
   std::unordered_set<ServiceKey, ServiceKeyHash> wanted;
   order_.clear();
@@ -297,6 +313,7 @@ std::shared_ptr<const ServiceTables> TableBuilder::reclaim(const std::function<s
 std::shared_ptr<const ServiceTables> TableBuilder::build() {
   auto tables = std::make_shared<ServiceTables>();
   tables->locals_of_worker.resize(workers_);
+  tables->tunnel_sources = tunnel_sources_;
   tables->generation = ++generation_;
   // Leavers first: an address that is a VIP now and was a local address before, or the other way round, is what it is now.
   for (const bool removed : {true, false}) {

@@ -5,6 +5,7 @@
 // Thread: control thread. Slots' contents are written before the tables that use them are published.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -141,6 +142,7 @@ class TableBuilder {
   std::unordered_map<EndpointKey, Endpoint, ServiceKeyHash> endpoints_;
   std::map<std::string, LocalEntry> local_entries_;  // by text, so that workers' shares do not depend on hash order
   std::vector<std::string> local_order_;
+  std::array<SourceRange, 2> tunnel_sources_{};
   std::function<void(ServerSlot)> slot_taken_;
   std::size_t leavers_ = 0;
   std::uint64_t generation_ = 0;

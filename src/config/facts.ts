@@ -84,6 +84,7 @@ export interface Facts {
   readonly localAddresses: readonly Fact<Address>[];
   readonly localAddressesComplete: boolean;
   readonly localPorts: Fact<readonly [number, number]> | undefined;
+  readonly tunnelSources: readonly Fact<Prefix>[];
   readonly routes: readonly RouteFacts[];
   readonly neighbours: readonly NeighbourFacts[];
   readonly services: readonly ServiceFacts[];
@@ -148,6 +149,7 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
     localAddresses: list(['localAddresses'], address),
     localAddressesComplete: usable(['localAddresses']) && !misspelt('localAddresses'),
     localPorts: read(['localPorts'], (held) => parsePortRange(text(held) ?? '')),
+    tunnelSources: list(['tunnelSources'], (held) => parsePrefix(text(held) ?? '')),
     routes: places(['routes']).map((path) => ({
       path,
       prefix: read([...path, 'prefix'], (held) => parsePrefix(text(held) ?? '')),

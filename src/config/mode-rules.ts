@@ -1,6 +1,7 @@
 // The rules of forwarding modes and protocols: which family, port, mark and local address a mode needs, and what it cannot carry.
 // Guarantees: pure; reports every violation once, at the later of two places that contradict each other.
 // Thread: any.
+import { networkOf, prefixContains } from './address.js';
 import type { Fact, Facts, ServerFacts, ServiceFacts } from './facts.js';
 import type { Finding } from './finding.js';
 import { formatPath } from './finding.js';
@@ -146,6 +147,41 @@ const uniqueMarks: Rule = (facts) => {
   });
 };
 
+/** A range of outer sources is nobody's address, large enough to tell flows apart, and the only one of its family. */
+const tunnelSources: Rule = (facts) => {
+  const used = [
+    ...present(facts.services.map((service) => service.address)).map((fact) => ({ fact, what: 'service address' })),
+    ...facts.localAddresses.map((fact) => ({ fact, what: 'local address' })),
+    ...present(servers(facts).map(({ server }) => server.address)).map((fact) => ({ fact, what: 'server' })),
+    ...present(facts.neighbours.map((neighbour) => neighbour.address)).map((fact) => ({ fact, what: 'neighbour' })),
+    ...present(facts.routes.map((route) => route.via)).map((fact) => ({ fact, what: 'gateway' })),
+    ...facts.interfaces
+      .flatMap((item) => item.addresses)
+      .map(({ value, path }) => ({ fact: { value: value.address, path }, what: 'interface address' })),
+  ];
+  return facts.tunnelSources.flatMap(({ value, path }, i): Finding[] => {
+    const { family } = value.address;
+    const shown = `${networkOf(value).text}/${value.length}`;
+    const first = facts.tunnelSources.slice(0, i).find((other) => other.value.address.family === family);
+    if (first !== undefined) {
+      return [
+        wrong(path, `a second IPv${family} range of tunnel sources (first at ${formatPath(first.path)})`, 'keep one of the two'),
+      ];
+    }
+    const longest = family === 4 ? 24 : 96;
+    if (value.length > longest || value.length < 8) {
+      const reason = `${shown} is no range to spread IPv${family} flows over`;
+      return [
+        wrong(path, reason, `use a prefix of length 8 to ${longest}, such as ${family === 4 ? '172.16.0.0/16' : 'fd00:1::/64'}`),
+      ];
+    }
+    const user = used.find(({ fact }) => prefixContains(value, fact.value));
+    if (user === undefined) return [];
+    const reason = `${shown} contains the ${user.what} ${user.fact.value.text} (${formatPath(user.fact.path)})`;
+    return [wrong(path, reason, 'use a prefix that nothing else uses')];
+  });
+};
+
 /** In the order in which they are reported. */
 export const MODE_RULES: readonly Rule[] = [
   families,
@@ -156,4 +192,5 @@ export const MODE_RULES: readonly Rule[] = [
   tunnelPorts,
   marks,
   uniqueMarks,
+  tunnelSources,
 ];

@@ -370,6 +370,15 @@ export const ConfigSchema = section(
         'Source addresses towards the servers. Each belongs to one worker: at least one per worker and per address family that a ' +
         'service has. Millrace owns them: they must be on no kernel interface.',
     }),
+    tunnelSources: Type.Array(Type.String({ format: 'ip-prefix', description: 'Prefix.' }), {
+      default: [],
+      maxItems: 2,
+      description:
+        'Prefixes of outer source addresses of tunnels, at most one per family: the flow fills the other bits, so that servers, ' +
+        'which spread what they receive over their queues by addresses, see many sources. Without one a tunnel comes from a ' +
+        'local address. Routers that filter sources must let the prefix pass; nothing else may use it.',
+      'x-default': 'a local address',
+    }),
     localPorts: Type.String({
       format: 'port-range',
       default: '1024-65535',
@@ -396,7 +405,7 @@ type TimeoutsInput = Exclude<Config['sessions']['timeouts'], string>;
 /** A configuration as it is written: keys that have a default may be left out. */
 export type ConfigInput = WithDefaults<
   Omit<Config, 'dataplane' | 'sessions' | 'services'>,
-  'workers' | 'localAddresses' | 'localPorts' | 'routes' | 'neighbours'
+  'workers' | 'localAddresses' | 'tunnelSources' | 'localPorts' | 'routes' | 'neighbours'
 > & {
   dataplane?: Partial<Config['dataplane']>;
   sessions?: { maxPerWorker?: number; timeouts?: 'ipvs' | 'dpvs' | Partial<TimeoutsInput> };

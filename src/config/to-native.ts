@@ -3,7 +3,7 @@
 // Guarantees: pure; the same input gives the same output on every host.
 // Thread: any.
 import type { NativeInterfaceConfig, NativeOptions, NativeSchedulerOptions, NativeTables } from '../native-binding.js';
-import { parseAddress, parseMac, parsePortRange, parsePrefix } from './address.js';
+import { networkOf, parseAddress, parseMac, parsePortRange, parsePrefix } from './address.js';
 import type { Finding } from './finding.js';
 import { usesLocalAddress } from './forward-mode.js';
 import type { Config } from './schema.js';
@@ -74,6 +74,7 @@ export function toNativeTables(config: Config): NativeTables {
       })),
     })),
     localAddresses: config.localAddresses.map(canonical),
+    tunnelSources: config.tunnelSources.map(canonicalNetwork),
     routes: config.routes.map((route) => ({
       prefix: canonicalPrefix(route.prefix),
       ...(route.via === undefined ? {} : { via: canonical(route.via) }),
@@ -117,6 +118,11 @@ function canonical(text: string): string {
 function canonicalPrefix(text: string): string {
   const prefix = parsePrefix(text);
   return prefix === undefined ? text : `${prefix.address.text}/${prefix.length}`;
+}
+
+function canonicalNetwork(text: string): string {
+  const prefix = parsePrefix(text);
+  return prefix === undefined ? text : `${networkOf(prefix).text}/${prefix.length}`;
 }
 
 function resolveWorkers(config: Config, host: HostDescription, notes: string[]): number {

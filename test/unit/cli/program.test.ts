@@ -76,6 +76,7 @@ test('check --effective: defaults are there, in the order of the reference', asy
     'dataplane',
     'sessions',
     'localAddresses',
+    'tunnelSources',
     'localPorts',
     'routes',
     'neighbours',
