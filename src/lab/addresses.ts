@@ -3,18 +3,42 @@
 // Thread: any; constants and pure functions.
 
 export type Family = 'ipv4' | 'ipv6';
-export type Role = 'client' | 'lb' | 'net' | 'rs1' | 'rs2';
+export type Role = 'client' | 'far' | 'lb' | 'net' | 'rs1' | 'rs2';
 
 export const families: readonly Family[] = ['ipv4', 'ipv6'];
-export const roles: readonly Role[] = ['client', 'lb', 'net', 'rs1', 'rs2'];
+/** Of every lab; `far` is made with the second path only. */
+export const basicRoles: readonly Role[] = ['client', 'lb', 'net', 'rs1', 'rs2'];
+export const roles: readonly Role[] = [...basicRoles, 'far'];
 export const realServerRoles = ['rs1', 'rs2'] as const;
 export type RealServerRole = (typeof realServerRoles)[number];
 
-/** Interface names: `wan` and `lan` are the balancer's; `eth0` is everybody's only one. */
-export const interfaces = { wan: 'wan', lan: 'lan', client: 'eth0', server: 'eth0', bridge: 'br0', bridgePort: 'to-lb' } as const;
+/** Interface names: `wan` and `lan` are the balancer's; `eth0` is everybody's first. */
+export const interfaces = {
+  wan: 'wan',
+  lan: 'lan',
+  client: 'eth0',
+  server: 'eth0',
+  bridge: 'br0',
+  bridgePort: 'to-lb',
+  /** The client's second way: into the server network, past the balancer. */
+  back: 'eth1',
+  backPort: 'to-client',
+  /** The client's end of the narrow link to `far`. */
+  narrow: 'narrow',
+  far: 'eth0',
+} as const;
 
 export const httpPort = 80;
 export const echoPort = 7;
+/** HTTP whose answer is the digest of the request's body. */
+export const uploadPort = 8000;
+/** UDP; nothing listens here on a real server. */
+export const closedPort = 9;
+/** With modes that map ports: HTTP and echo are behind these too. */
+export const mappedHttpPort = 8080;
+export const mappedEchoPort = 7007;
+/** What fits through the link between the client and `far`, whose ends do not know of it. */
+export const narrowMtu = 1300;
 
 export interface FamilyPlan {
   readonly prefixLength: number;
@@ -28,6 +52,12 @@ export interface FamilyPlan {
   readonly routedPrefix: string;
   readonly servers: Readonly<Record<RealServerRole, string>>;
   readonly localPrefix: string;
+  /** The client's address in the server network. */
+  readonly clientBack: string;
+  /** A client behind the client: network, the client as its router, itself. */
+  readonly farNetwork: string;
+  readonly farRouter: string;
+  readonly far: string;
 }
 
 export const plans: Readonly<Record<Family, FamilyPlan>> = {
@@ -41,6 +71,10 @@ export const plans: Readonly<Record<Family, FamilyPlan>> = {
     routedPrefix: '203.0.113.0/24',
     servers: { rs1: '192.0.2.11', rs2: '192.0.2.12' },
     localPrefix: '192.0.2.',
+    clientBack: '192.0.2.2',
+    farNetwork: '198.51.100.240/28',
+    farRouter: '198.51.100.241',
+    far: '198.51.100.242',
   },
   ipv6: {
     prefixLength: 64,
@@ -52,6 +86,10 @@ export const plans: Readonly<Record<Family, FamilyPlan>> = {
     routedPrefix: '2001:db8:10::/64',
     servers: { rs1: '2001:db8:2::11', rs2: '2001:db8:2::12' },
     localPrefix: '2001:db8:2::',
+    clientBack: '2001:db8:2::2',
+    farNetwork: '2001:db8:3::/64',
+    farRouter: '2001:db8:3::1',
+    far: '2001:db8:3::2',
   },
 };
 

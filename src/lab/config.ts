@@ -1,16 +1,21 @@
 // Writes the balancer's configuration for the lab, as a person would write it: the demo and the tests read real files.
 // Guarantees: the text passes `millrace check`; addresses come from the lab's plan only.
 // Thread: any; pure functions.
+import { type ForwardMode, keepsFamily, keepsPort } from '../config/forward-mode.js';
 import {
+  closedPort,
   echoPort,
   type Family,
   families,
   httpPort,
   interfaces,
   localAddresses,
+  mappedEchoPort,
+  mappedHttpPort,
   plans,
   type RealServerRole,
   realServerRoles,
+  uploadPort,
 } from './addresses.js';
 
 export interface LabConfigOptions {
@@ -22,6 +27,13 @@ export interface LabConfigOptions {
   /** Adds an HTTP service on this port of the VIP. */
   readonly extraHttpPort?: number;
   readonly sessionsPerWorker?: number;
+  /** Of all services; full NAT unless told. */
+  readonly mode?: ForwardMode;
+  /**
+   * Uploads, echo also at the routed VIP, a port where no server listens, and what the mode can do beside: mapped ports, and behind the routed
+   * VIP the servers' addresses of the other family.
+   */
+  readonly everyService?: boolean;
 }
 
 interface ServiceLine {
@@ -33,6 +45,9 @@ interface ServiceLine {
   readonly family: Family;
   readonly servers: readonly RealServerRole[];
 }
+
+/** By which servers know a VIP in mode l3dsr: one for the VIP of a family, one for its routed VIP. */
+export const dscps = { vip: 10, routedVip: 11 } as const;
 
 /** The text of millrace.yaml. Services per family: HTTP at the VIP and at the routed VIP, UDP echo at the VIP. */
 export function labConfig(options: LabConfigOptions): string {
@@ -56,40 +71,60 @@ export function labConfig(options: LabConfigOptions): string {
 }
 
 function services(family: Family, options: LabConfigOptions): ServiceLine[] {
-  const suffix = family === 'ipv4' ? '' : '6';
-  const plan = plans[family];
-  const http = { protocol: 'tcp', family, targetPort: httpPort, servers: options.httpServers ?? realServerRoles } as const;
-  const list: ServiceLine[] = [
-    { ...http, name: `http${suffix}`, address: plan.vip, port: httpPort },
-    { ...http, name: `http-routed${suffix}`, address: plan.routedVip, port: httpPort },
-    {
-      ...http,
-      name: `echo${suffix}`,
-      address: plan.vip,
-      port: echoPort,
-      targetPort: echoPort,
-      protocol: 'udp',
-      servers: realServerRoles,
-    },
-  ];
-  if (options.extraHttpPort !== undefined) {
-    list.push({ ...http, name: `extra${suffix}`, address: plan.vip, port: options.extraHttpPort, servers: realServerRoles });
+  const { vip, routedVip } = plans[family];
+  const http = options.httpServers ?? realServerRoles;
+  const web = (name: string, address: string, port: number, servers = http): ServiceLine => ({
+    ...{ name, address, port, targetPort: httpPort, protocol: 'tcp', servers },
+    family: serverFamily(family, address, options),
+  });
+  const udp = (name: string, address: string, port: number, targetPort = port): ServiceLine => ({
+    ...{ name, address, port, targetPort, protocol: 'udp', servers: realServerRoles },
+    family: serverFamily(family, address, options),
+  });
+  const upload = (name: string, address: string): ServiceLine => ({ ...web(name, address, uploadPort), targetPort: uploadPort });
+  const list = [web('http', vip, httpPort), web('http-routed', routedVip, httpPort), udp('echo', vip, echoPort)];
+  if (options.everyService) {
+    list.push(udp('echo-routed', routedVip, echoPort));
+    list.push(upload('upload', vip), upload('upload-routed', routedVip));
+    list.push(udp('closed', vip, closedPort), udp('closed-routed', routedVip, closedPort));
+    if (!keepsPort(modeOf(options))) {
+      for (const [suffix, address] of [['', vip] as const, ['-routed', routedVip] as const]) {
+        list.push(
+          web(`mapped${suffix}`, address, mappedHttpPort),
+          udp(`mapped-echo${suffix}`, address, mappedEchoPort, echoPort),
+        );
+      }
+    }
   }
-  return list;
+  if (options.extraHttpPort !== undefined) list.push(web('extra', vip, options.extraHttpPort, realServerRoles));
+  return list.map((service) => ({ ...service, name: family === 'ipv4' ? service.name : `${service.name}6` }));
+}
+
+function modeOf(options: LabConfigOptions): ForwardMode {
+  return options.mode ?? 'fullnat';
+}
+
+/** The family of the servers behind a VIP. */
+function serverFamily(family: Family, address: string, options: LabConfigOptions): Family {
+  const same = !options.everyService || address === plans[family].vip || keepsFamily(modeOf(options));
+  if (same) return family;
+  return family === 'ipv4' ? 'ipv6' : 'ipv4';
 }
 
 function serviceText(service: ServiceLine, options: LabConfigOptions): string[] {
+  const routed = families.some((family) => plans[family].routedVip === service.address);
   return [
     `  - name: ${service.name}`,
     `    address: "${service.address}"`,
     `    port: ${service.port}`,
     `    protocol: ${service.protocol}`,
-    '    mode: fullnat',
+    `    mode: ${modeOf(options)}`,
+    ...(modeOf(options) === 'l3dsr' ? [`    dscp: ${routed ? dscps.routedVip : dscps.vip}`] : []),
     '    scheduler: wrr',
     '    servers:',
     ...service.servers.flatMap((role) => [
       `      - address: "${plans[service.family].servers[role]}"`,
-      `        port: ${service.targetPort}`,
+      ...(keepsPort(modeOf(options)) ? [] : [`        port: ${service.targetPort}`]),
       `        weight: ${options.weights?.[role] ?? 1}`,
     ]),
   ];

@@ -4,12 +4,15 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { interfaces, realServerRoles, steeringRules } from './addresses.js';
+import type { ForwardMode } from '../config/forward-mode.js';
+import { families, interfaces, plans, realServerRoles, steeringRules } from './addresses.js';
 import { Balancer, type BalancerOptions } from './balancer.js';
 import { type LabConfigOptions, labConfig } from './config.js';
 import { type LargeFile, writeLargeFile } from './large-file.js';
+import { prepareServers } from './mode-setup.js';
 import { labProgram } from './programs.js';
 import { RealServer } from './real-server.js';
+import { addSecondPath } from './second-path.js';
 import { LabTopology } from './topology.js';
 import { Traffic } from './traffic.js';
 
@@ -22,6 +25,8 @@ export interface LabOptions {
   readonly detached?: boolean;
   /** Without it, returns are spread like everything else and arrive at the wrong worker as often as not. */
   readonly steerLocalAddresses?: boolean;
+  /** A way for real servers to answer clients themselves, and the client `far`: what the modes beside full NAT need. */
+  readonly secondPath?: boolean;
 }
 
 export const defaultWorkers = 2;
@@ -49,8 +54,10 @@ export class Lab implements AsyncDisposable {
     const servers: RealServer[] = [];
     try {
       mkdirSync(join(directory, 'files'), { recursive: true });
+      if (options.secondPath) await addSecondPath(topology);
       await steer(topology, workers, options.steerLocalAddresses ?? true);
-      const shared = { topology, directory, content: join(directory, 'files'), detached: options.detached ?? false };
+      const vips = options.secondPath ? families.flatMap((family) => [plans[family].vip, plans[family].routedVip]) : [];
+      const shared = { topology, directory, content: join(directory, 'files'), detached: options.detached ?? false, vips };
       const started = await Promise.allSettled(realServerRoles.map((role) => RealServer.start({ ...shared, role })));
       for (const result of started) if (result.status === 'fulfilled') servers.push(result.value);
       for (const result of started) if (result.status === 'rejected') throw result.reason;
@@ -76,6 +83,11 @@ export class Lab implements AsyncDisposable {
   /** Makes a file that both real servers offer as /files/NAME. */
   writeFile(name: string, bytes: number): LargeFile {
     return writeLargeFile(join(this.directory, 'files', name), bytes);
+  }
+
+  /** Prepares the real servers for a mode instead of the one before, with `millrace realserver` where they answer clients themselves. */
+  useMode(mode: ForwardMode): Promise<void> {
+    return prepareServers(this.topology, mode, this.workers);
   }
 
   /** Changes what the far ends do with packets to local addresses. */

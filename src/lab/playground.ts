@@ -6,7 +6,7 @@ import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
-import { type Role, roles } from './addresses.js';
+import { basicRoles, type Role } from './addresses.js';
 import { Lab } from './lab.js';
 import { LabError } from './lab-error.js';
 import { LabTopology } from './topology.js';
@@ -46,7 +46,7 @@ export async function playgroundUp(workers: number): Promise<PlaygroundState> {
     const lab = await Lab.start({ workers, directory: playgroundDirectory, detached: true });
     const config = lab.writeConfig();
     const processes = lab.servers.flatMap((server) =>
-      server.processes.map((process, index) => record(`${server.role} ${index === 0 ? 'nginx' : 'udp-echo'}`, process.pid)),
+      server.processes.map((process, index) => record(`${server.role} ${['nginx', 'udp-echo', 'uploads'][index]}`, process.pid)),
     );
     const state = { workers, config, processes };
     writeFileSync(stateFile, `${JSON.stringify(state, null, 2)}\n`);
@@ -102,7 +102,7 @@ export function playgroundExec(role: Role, argv: readonly string[]): Promise<num
 }
 
 export function isRole(text: string): text is Role {
-  return (roles as readonly string[]).includes(text);
+  return (basicRoles as readonly string[]).includes(text);
 }
 
 function requireRoot(): void {

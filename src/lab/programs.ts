@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { LabError } from './lab-error.js';
 
-export type LabProgramName = 'udp-echo' | 'udp-client' | 'steer-main';
+export type LabProgramName = 'udp-echo' | 'udp-client' | 'udp-refused' | 'upload-server' | 'steer-main';
 
 function compiled(path: string): string {
   const beside = fileURLToPath(new URL(`../${path}`, import.meta.url));

@@ -1,9 +1,9 @@
-// A real server of the lab: nginx for HTTP over TCP and an echo for UDP, each of which says who it is and writes down whom it saw.
+// A real server of the lab: nginx for HTTP over TCP, an echo for UDP and a server for uploads, of which the first two say who they are says who it is and writes down whom it saw.
 // Guarantees: listens on both families before `start` returns; every request leaves one line with the peer's address and port.
 // Thread: the main thread; the servers are child processes in the real server's namespace.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { echoPort, families, httpPort, plans, type RealServerRole, urlHost } from './addresses.js';
+import { echoPort, type Family, families, httpPort, plans, type RealServerRole, uploadPort, urlHost } from './addresses.js';
 import { LabError } from './lab-error.js';
 import type { ManagedProcess } from './managed-process.js';
 import { labProgram } from './programs.js';
@@ -18,6 +18,8 @@ export interface RealServerOptions {
   readonly content: string;
   /** The processes outlive this one, their output goes to files. */
   readonly detached?: boolean;
+  /** Listens on these addresses as well as on its own: VIPs of modes in which it answers clients itself. */
+  readonly vips?: readonly string[];
 }
 
 /** A peer as a real server saw it. */
@@ -42,15 +44,24 @@ export class RealServer implements AsyncDisposable {
     const directory = join(options.directory, role);
     mkdirSync(join(directory, 'temp'), { recursive: true });
     const config = join(directory, 'nginx.conf');
-    writeFileSync(config, nginxConfig(role, directory, options.content));
+    writeFileSync(config, nginxConfig(role, directory, options.content, listenAddresses(options)));
     const log = (name: string) => (options.detached ? { detachedLog: join(directory, name) } : {});
     const nginx = topology.start(`nginx of ${role}`, role, ['nginx', '-p', directory, '-c', config], log('nginx.log'));
-    const addresses = families.map((family) => plans[family].servers[role]);
-    const echoArguments = [role, String(echoPort), join(directory, 'echo.log'), ...addresses];
+    const echoArguments = [role, String(echoPort), join(directory, 'echo.log'), ...listenAddresses(options)];
     const echo = topology.start(`echo of ${role}`, role, [...labProgram('udp-echo'), ...echoArguments], log('udp-echo.log'));
-    const server = new RealServer(role, directory, [nginx, echo]);
+    const uploadArguments = [role, String(uploadPort), ...listenAddresses(options)];
+    const upload = topology.start(
+      `uploads of ${role}`,
+      role,
+      [...labProgram('upload-server'), ...uploadArguments],
+      log('upload.log'),
+    );
+    const server = new RealServer(role, directory, [nginx, echo, upload]);
     try {
-      await Promise.all([...families.map((family) => server.#answersHttp(options, family)), server.#answersEcho(options)]);
+      await Promise.all([
+        ...families.flatMap((family) => [httpPort, uploadPort].map((port) => server.#answersHttp(options, family, port))),
+        server.#answersEcho(options),
+      ]);
     } catch (error) {
       await server[Symbol.asyncDispose]();
       throw error;
@@ -73,16 +84,13 @@ export class RealServer implements AsyncDisposable {
   }
 
   /** curl does the waiting: it retries while the connection is refused. */
-  async #answersHttp({ topology, role }: RealServerOptions, family: 'ipv4' | 'ipv6'): Promise<void> {
-    const url = `http://${urlHost(plans[family].servers[role])}:${httpPort}/`;
+  async #answersHttp({ topology, role }: RealServerOptions, family: Family, port: number): Promise<void> {
+    const url = `http://${urlHost(plans[family].servers[role])}:${port}/`;
     const retry = ['--retry', '100', '--retry-delay', '0', '--retry-max-time', '10', '--retry-connrefused'];
     const result = await topology.run(role, ['curl', '-sS', '--fail', '--max-time', '10', ...retry, '-o', '/dev/null', url]);
     if (result.code === 0) return;
-    const [nginx] = this.processes;
-    throw new LabError(
-      `nginx of ${role} does not answer at ${url}: ${result.stderr}\n${nginx?.tail() ?? ''}`,
-      'the lines above say why',
-    );
+    const words = this.processes.map((process) => process.tail()).join('\n');
+    throw new LabError(`${role} does not answer at ${url}: ${result.stderr}\n${words}`, 'the lines above say why');
   }
 
   async #answersEcho({ topology, role }: RealServerOptions): Promise<void> {
@@ -95,6 +103,10 @@ export class RealServer implements AsyncDisposable {
   }
 }
 
+function listenAddresses({ role, vips }: RealServerOptions): string[] {
+  return [...families.map((family) => plans[family].servers[role]), ...(vips ?? [])];
+}
+
 function readPeers(file: string): SeenPeer[] {
   const lines = readFileSync(file, 'utf8').split('\n').filter(Boolean);
   return lines.map((line) => {
@@ -104,10 +116,8 @@ function readPeers(file: string): SeenPeer[] {
 }
 
 /** One worker process per real server is enough on a lab's machine; keep-alive is unlimited so that only the client closes. */
-function nginxConfig(role: RealServerRole, directory: string, content: string): string {
-  const listens = families.map(
-    (family) => `    listen ${urlHost(plans[family].servers[role])}:${httpPort} reuseport backlog=4096;`,
-  );
+function nginxConfig(role: RealServerRole, directory: string, content: string, addresses: readonly string[]): string {
+  const listens = addresses.map((address) => `    listen ${urlHost(address)}:${httpPort} reuseport backlog=4096;`);
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
     (name) => `  ${name}_temp_path ${directory}/temp/${name};`,
   );
@@ -128,6 +138,7 @@ ${temporary.join('\n')}
   tcp_nopush on;
   keepalive_requests 100000000;
   keepalive_timeout 300s;
+  client_max_body_size 0;
   default_type text/plain;
   server {
 ${listens.join('\n')}

@@ -4,10 +4,11 @@
 //                                                  +----------- eth0 rs2
 //
 // Guarantees: `create` returns when every link carries packets, or removes what it made and throws; disposal removes everything,
-// and removing twice is harmless. Real servers have no route to the client, so an answer that arrives went through the balancer.
+// and removing twice is harmless. Real servers have no route to the client, so an answer that arrives went through the balancer; modes
+// in which servers answer by themselves add one (second-path.ts).
 // Thread: the main thread; the work is done by `ip`, `ethtool` and `sysctl` in child processes.
 import { existsSync } from 'node:fs';
-import { type Family, families, interfaces, plans, type Role, realServerRoles, roles } from './addresses.js';
+import { basicRoles, type Family, families, interfaces, plans, type Role, realServerRoles, roles } from './addresses.js';
 import { type CommandOptions, type CommandResult, run, runChecked } from './command.js';
 import { LabError } from './lab-error.js';
 import { ManagedProcess, type ProcessOptions } from './managed-process.js';
@@ -24,6 +25,7 @@ export const defaultPrefix = 'millrace-';
 // XDP sees frames as a card would deliver them only if the sender's kernel leaves nothing to offload.
 const offloadsOff = ['tx', 'rx', 'tso', 'gso', 'gro', 'rxvlan', 'txvlan'].flatMap((feature) => [feature, 'off']);
 
+/** Of every namespace of the lab. */
 const everywhere = [
   'net.ipv6.conf.all.accept_dad=0',
   'net.ipv6.conf.default.accept_dad=0',
@@ -34,6 +36,7 @@ const everywhere = [
 const sysctls: Readonly<Record<Role, readonly string[]>> = {
   // Enough ports and quick reuse, so that the client is never what limits a run with a new connection per request.
   client: ['net.ipv4.ip_local_port_range=1024 65535', 'net.ipv4.tcp_tw_reuse=1'],
+  far: [],
   // The kernel must not forward: what passes the balancer passed through AF_XDP.
   lb: ['net.ipv4.ip_forward=0', 'net.ipv6.conf.all.forwarding=0'],
   net: ['net.ipv6.conf.all.disable_ipv6=1', 'net.ipv6.conf.default.disable_ipv6=1'],
@@ -43,7 +46,8 @@ const sysctls: Readonly<Record<Role, readonly string[]>> = {
 
 const tryAgain = 'run "millrace lab down" and try again; if it stays, "dmesg" may say why';
 
-const macs = {
+/** Ethernet addresses that tests and static entries can rely on. */
+export const macs = {
   wan: '02:00:00:00:01:01',
   client: '02:00:00:00:01:02',
   lan: '02:00:00:00:02:01',
@@ -123,10 +127,7 @@ export class LabTopology implements AsyncDisposable {
   }
 
   async #make(): Promise<void> {
-    for (const role of roles) {
-      await runChecked(['ip', 'netns', 'add', this.namespace(role)]);
-      await this.runChecked(role, ['sysctl', '-qw', ...everywhere, ...sysctls[role]]);
-    }
+    for (const role of basicRoles) await this.addNamespace(role);
     await runChecked(['ip', '-batch', '-'], { input: `${this.#links().join('\n')}\n` });
     await Promise.all([
       this.ip('net', this.#bridge()),
@@ -134,8 +135,19 @@ export class LabTopology implements AsyncDisposable {
       this.ip('lb', this.#balancer()),
       ...realServerRoles.map((role) => this.ip(role, this.#server(role))),
     ]);
-    await Promise.all(this.#veths().map(([role, device]) => this.runChecked(role, ['ethtool', '-K', device, ...offloadsOff])));
-    await Promise.all(this.#veths().map(([role, device]) => this.waitForCarrier(role, device)));
+    await this.ready(this.#veths());
+  }
+
+  /** Makes a namespace with what all of the lab have in common. */
+  async addNamespace(role: Role): Promise<void> {
+    await runChecked(['ip', 'netns', 'add', this.namespace(role)]);
+    await this.runChecked(role, ['sysctl', '-qw', ...everywhere, ...sysctls[role]]);
+  }
+
+  /** Leaves nothing to offload on these devices and resolves when all carry packets. */
+  async ready(devices: readonly (readonly [Role, string])[]): Promise<void> {
+    await Promise.all(devices.map(([role, device]) => this.runChecked(role, ['ethtool', '-K', device, ...offloadsOff])));
+    await Promise.all(devices.map(([role, device]) => this.waitForCarrier(role, device)));
   }
 
   /** Resolves when the link is up and carries packets; woken by the kernel's link events. */
@@ -226,6 +238,7 @@ export class LabTopology implements AsyncDisposable {
   }
 }
 
-function addAddress(family: Family, address: string, device: string): string {
+/** The `ip` command for an address of the plan; usable at once. */
+export function addAddress(family: Family, address: string, device: string): string {
   return `address add ${address}/${plans[family].prefixLength} dev ${device}${family === 'ipv6' ? ' nodad' : ''}`;
 }

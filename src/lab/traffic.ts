@@ -39,6 +39,17 @@ export interface LoadOptions {
   readonly signal?: AbortSignal;
 }
 
+export interface EchoOptions {
+  readonly address: string;
+  readonly port: number;
+  /** Source ports; 1 unless told. */
+  readonly sockets?: number;
+  /** Per source port; 1 unless told. */
+  readonly datagrams?: number;
+  /** Bytes per datagram; a short text unless told. */
+  readonly size?: number;
+}
+
 export interface EchoResult {
   readonly sent: number;
   readonly answered: number;
@@ -118,9 +129,13 @@ export class Traffic {
     return readWrk(line);
   }
 
-  async echo(family: Family, sockets: number, datagrams: number, options: CommandOptions = {}): Promise<EchoResult> {
-    const argv = [...labProgram('udp-client'), plans[family].vip, String(echoPort), String(sockets), String(datagrams)];
-    const result = await this.#topology.run('client', argv, { timeout: 120_000, ...options });
+  echo(family: Family, sockets: number, datagrams: number, options: CommandOptions = {}): Promise<EchoResult> {
+    return this.datagrams({ address: plans[family].vip, port: echoPort, sockets, datagrams }, options);
+  }
+
+  async datagrams(target: EchoOptions, options: CommandOptions = {}): Promise<EchoResult> {
+    const words = [target.address, target.port, target.sockets ?? 1, target.datagrams ?? 1, target.size ?? 0].map(String);
+    const result = await this.#topology.run('client', [...labProgram('udp-client'), ...words], { timeout: 120_000, ...options });
     try {
       return JSON.parse(result.stdout) as EchoResult;
     } catch (cause) {
@@ -128,14 +143,27 @@ export class Traffic {
     }
   }
 
+  /** The error that a UDP socket gets for a datagram to this port; null if none came within five seconds. */
+  async refusal(address: string, port: number): Promise<string | null> {
+    const result = await this.#topology.run('client', [...labProgram('udp-refused'), address, String(port)]);
+    return (JSON.parse(result.stdout) as { error: string | null }).error;
+  }
+
+  /** Sends a file as the body of a request and resolves with the answer: the server's name and the digest of what it got. */
+  async upload(url: string, file: string): Promise<string> {
+    const argv = ['curl', '-sS', '--fail', '--max-time', '120', '-H', 'Expect:', '-T', file, url];
+    return (await this.#topology.runChecked('client', argv, { timeout: 130_000 })).trim();
+  }
+
   /** Fetches a file and digests it on the way, so that its size does not matter. */
-  async download(url: string, options: CommandOptions = {}): Promise<DownloadResult> {
+  async download(url: string, options: CommandOptions & { readonly from?: 'client' | 'far' } = {}): Promise<DownloadResult> {
     const digest = createHash('sha256');
     let bytes = 0;
     const start = performance.now();
-    const result = await this.#topology.run('client', ['curl', '-sS', '--fail', url], {
+    const { from = 'client', ...limits } = options;
+    const result = await this.#topology.run(from, ['curl', '-sS', '--fail', url], {
       timeout: 300_000,
-      ...options,
+      ...limits,
       onData: (chunk) => {
         digest.update(chunk);
         bytes += chunk.length;

@@ -1,11 +1,11 @@
 // The UDP client of the lab: sends datagrams from many ports and counts who answered.
 // Guarantees: one JSON line at the end, and an exit code of 0 only if every datagram was answered, each by exactly its own text.
 // A datagram without an answer is sent again up to 20 times, 250 ms apart; repeats are counted, so that loss does not hide.
-// Thread: a process of its own. Arguments: address, port, sockets (source ports), datagrams per socket.
+// Thread: a process of its own. Arguments: address, port, sockets (source ports), datagrams per socket, bytes per datagram (at least its text).
 import { createSocket } from 'node:dgram';
 import { hrtime } from 'node:process';
 
-const [address = '', port = '', sockets = '1', datagrams = '1'] = process.argv.slice(2);
+const [address = '', port = '', sockets = '1', datagrams = '1', size = '0'] = process.argv.slice(2);
 const repeatAfter = 250;
 const attempts = 20;
 const atOnce = 64;
@@ -21,7 +21,7 @@ async function converse(number: number): Promise<void> {
   // After the connection an error is a refusal (ICMP) of one datagram: the repeat decides.
   socket.on('error', () => {});
   for (let round = 0; round < Number(datagrams); round++) {
-    const server = await ask(socket, `datagram ${round} of socket ${number}`);
+    const server = await ask(socket, `datagram ${round} of socket ${number} `.padEnd(Number(size), 'fragments in any order '));
     if (server === undefined) result.failed++;
     else {
       result.answered++;

@@ -2,7 +2,7 @@
 // Guarantees: says what it made and how to use it; refuses a second lab; `down` always works.
 // Thread: the main thread.
 import { type Command, InvalidArgumentError } from 'commander';
-import { echoPort, httpPort, plans, type Role, roles, urlHost } from '../../lab/addresses.js';
+import { basicRoles, echoPort, httpPort, plans, type Role, urlHost } from '../../lab/addresses.js';
 import { defaultWorkers } from '../../lab/lab.js';
 import {
   isRole,
@@ -29,8 +29,8 @@ export function register(program: Command): void {
     });
   lab
     .command('exec')
-    .description(`run a program in one of its namespaces: ${roles.join(', ')}`)
-    .argument('<where>', `one of ${roles.join(', ')}`, role)
+    .description(`run a program in one of its namespaces: ${basicRoles.join(', ')}`)
+    .argument('<where>', `one of ${basicRoles.join(', ')}`, role)
     .argument('<program...>', 'the program and its arguments, after "--"')
     .passThroughOptions()
     .action(async (where: Role, argv: string[]) => {
@@ -50,7 +50,7 @@ export function register(program: Command): void {
     .action(({ json }: { json: boolean }) => {
       const status = playgroundStatus();
       process.stdout.write(json ? `${JSON.stringify(status, null, 2)}\n` : statusText());
-      process.exitCode = status.namespaces.length === roles.length && status.dead.length === 0 ? 0 : 4;
+      process.exitCode = status.namespaces.length === basicRoles.length && status.dead.length === 0 ? 0 : 4;
     });
 }
 
@@ -81,13 +81,13 @@ function statusText(): string {
   for (const process of state?.processes ?? []) {
     lines.push(`${process.name.padEnd(14)} pid ${process.pid}${dead.includes(process.name) ? '  (runs no more)' : ''}`);
   }
-  const complete = namespaces.length === roles.length && state !== undefined && dead.length === 0;
+  const complete = namespaces.length === basicRoles.length && state !== undefined && dead.length === 0;
   lines.push(complete ? `configuration: ${state.config}` : 'incomplete: "millrace lab down" removes what is left');
   return `${lines.join('\n')}\n`;
 }
 
 function role(text: string): Role {
-  if (!isRole(text)) throw new InvalidArgumentError(`one of ${roles.join(', ')} is needed`);
+  if (!isRole(text)) throw new InvalidArgumentError(`one of ${basicRoles.join(', ')} is needed`);
   return text;
 }
 
