@@ -28,10 +28,10 @@ inline void mark(std::uint8_t* l3, bool ipv6, std::uint8_t dscp) {
 }
 
 /// The source stays whose it is: of ICMP errors about the server's answers it is a router, not the client.
-inline void apply(const WorkerState& state, const Session& session, Packet& packet, PacketMeta& meta, const NextHop& hop) {
+inline void apply(WorkerState& state, const Session& session, Packet& packet, PacketMeta& meta, const NextHop& hop) {
   FlowTuple to = to_server(state, session);
   to.source = meta.source;
-  rewrite::apply(packet, meta, to, session.l4_delta, hop);
+  rewrite::apply(state, packet, meta, to, session.l4_delta, hop);
   mark(packet.data + meta.l3_offset, meta.ipv6, state.service_slots[session.service].dscp);
 }
 

@@ -76,22 +76,22 @@ inline std::int32_t growth(const WorkerState& state, const Session& session, con
 }
 
 /// Rewrites the packet for its way on; the Ethernet header gets `hop`'s addresses.
-inline void translate(const WorkerState& state, SessionId id, const Session& session, Direction direction, Packet& packet,
+inline void translate(WorkerState& state, SessionId id, const Session& session, Direction direction, Packet& packet,
                       PacketMeta& meta, const NextHop& hop) {
   const SessionDetail& detail = state.sessions->detail(id);
   if (direction == Direction::kOutbound) {
-    rewrite::apply(packet, meta, outbound_translated(state, session, detail), net::inverse(session.l4_delta), hop);
+    rewrite::apply(state, packet, meta, outbound_translated(state, session, detail), net::inverse(session.l4_delta), hop);
     return;
   }
   switch (session.mode) {
     case ForwardMode::kFullNat:
-      rewrite::apply(packet, meta, fullnat::to_server(state, session), session.l4_delta, hop);
+      rewrite::apply(state, packet, meta, fullnat::to_server(state, session), session.l4_delta, hop);
       return;
     case ForwardMode::kNat:
-      rewrite::apply(packet, meta, nat::to_server(state, session), session.l4_delta, hop);
+      rewrite::apply(state, packet, meta, nat::to_server(state, session), session.l4_delta, hop);
       return;
     case ForwardMode::kSnat:
-      rewrite::apply(packet, meta, snat::to_outside(state, session, detail), session.l4_delta, hop);
+      rewrite::apply(state, packet, meta, snat::to_outside(state, session, detail), session.l4_delta, hop);
       return;
     case ForwardMode::kTunnelIpip:
     case ForwardMode::kTunnelGre:

@@ -94,10 +94,11 @@ void to_ipv6(Packet& packet, PacketMeta& meta, const IpAddress& source, const Ip
 void complete_udp_checksum(std::uint8_t* l4, std::uint32_t length, const IpAddress& source, const IpAddress& destination);
 
 /// Everything a mode that changes addresses or ports does to the packet, Ethernet header included.
-inline void apply(Packet& packet, PacketMeta& meta, const FlowTuple& to, std::uint16_t l4_delta, const NextHop& hop) {
+inline void apply(WorkerState& state, Packet& packet, PacketMeta& meta, const FlowTuple& to, std::uint16_t l4_delta,
+                  const NextHop& hop) {
   if (meta.ipv6 == to.destination.is_v4()) [[unlikely]] {
     if (meta.ipv6) {
-      to_ipv4(packet, meta, to.source, to.destination, static_cast<std::uint16_t>(meta.hash));
+      to_ipv4(packet, meta, to.source, to.destination, state.ip_id++);
     } else {
       to_ipv6(packet, meta, to.source, to.destination);
     }

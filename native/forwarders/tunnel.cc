@@ -81,7 +81,7 @@ IpAddress outer_source(const WorkerState& state, const Session& session, bool ou
   return range.empty() ? state.local_slots[session.local].address : range.of_flow(hash);
 }
 
-void apply(const WorkerState& state, const Session& session, Packet& packet, PacketMeta& meta, const NextHop& hop) {
+void apply(WorkerState& state, const Session& session, Packet& packet, PacketMeta& meta, const NextHop& hop) {
   const ServerIdentity& server = state.server_slots[session.server];
   const bool outer_ipv6 = !server.address.is_v4();
   const IpAddress source = outer_source(state, session, outer_ipv6, meta.hash);
@@ -109,7 +109,7 @@ void apply(const WorkerState& state, const Session& session, Packet& packet, Pac
     write_ipv6(l3, inner, protocol, payload, source, server.address, static_cast<std::uint32_t>(meta.hash));
   } else {
     write_ipv4(l3, inner, protocol, payload + static_cast<std::uint32_t>(sizeof(net::Ipv4)), source, server.address,
-               static_cast<std::uint16_t>(meta.hash >> 16));
+               state.ip_id++);
   }
   packet.data = frame;
   packet.length += added;

@@ -19,8 +19,8 @@ namespace millrace::tunnel {
 /// Where packets of a flow seem to come from.
 IpAddress outer_source(const WorkerState& state, const Session& session, bool outer_ipv6, std::uint64_t hash);
 
-/// Puts the outer headers in front of the packet. The inner packet's TTL is decremented. The outer source is one of the flow where the
-/// configuration has a range for it, else `session.local`.
-void apply(const WorkerState& state, const Session& session, Packet& packet, PacketMeta& meta, const NextHop& hop);
+/// Puts the outer headers in front of the packet. The inner packet's TTL is decremented. The outer source is one of the flow where
+/// the configuration has a range for it, else `session.local`.
+void apply(WorkerState& state, const Session& session, Packet& packet, PacketMeta& meta, const NextHop& hop);
 
 }  // namespace millrace::tunnel

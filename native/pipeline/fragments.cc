@@ -208,7 +208,7 @@ void fragment_to_ipv6(Packet& packet, PacketMeta& meta, const FlowTuple& to) {
 }
 
 /// translate() for a fragment: ports and transport checksum only in the first one.
-void translate_fragment(const WorkerState& state, SessionId id, const Session& session, Direction direction, Packet& packet,
+void translate_fragment(WorkerState& state, SessionId id, const Session& session, Direction direction, Packet& packet,
                         PacketMeta meta, const NextHop& hop) {
   constexpr std::uint8_t no_ports = 0;
   const bool later = is_later_fragment(meta);

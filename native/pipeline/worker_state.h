@@ -62,7 +62,11 @@ inline constexpr std::uint32_t kSearchesPerMs = 64;
 
 struct WorkerState {
   WorkerState(std::uint32_t worker_number, std::uint32_t worker_count, HashKey key, std::uint64_t* counter_slots)
-      : worker(worker_number), workers(worker_count), hash_key(key), counters(counter_slots) {}
+      : worker(worker_number),
+        workers(worker_count),
+        hash_key(key),
+        counters(counter_slots),
+        ip_id(static_cast<std::uint16_t>(worker_number * 0x9e37u)) {}
 
   const std::uint32_t worker;
   const std::uint32_t workers;
@@ -100,6 +104,9 @@ struct WorkerState {
   /// How many of them are left in this millisecond; the first may well be number 0, as in captures that were made by hand.
   std::uint32_t search_budget = kSearchesPerMs;
   std::uint32_t search_budget_ms = 0;
+  /// The next identification of an IPv4 header that the balancer makes and others may fragment (RFC 6864 4.2): different ones for
+  /// packets that follow each other, whatever their flow. Workers begin apart.
+  std::uint16_t ip_id;
   /// ICMP errors that may still be sent (icmp_error.h).
   std::uint32_t icmp_tokens = 100;
   std::uint32_t icmp_tokens_ms = 0;

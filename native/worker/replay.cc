@@ -188,7 +188,11 @@ void Stage::expire() {
     state.now_ms = now_ms_;
     state.snapshot = &snapshot_;
     Batch released;
-    (void)run_timers(state, UINT32_MAX, released);
+    std::uint32_t before;
+    do {
+      before = state.fragments->datagrams();
+      (void)run_timers(state, UINT32_MAX, released);
+    } while (state.fragments->datagrams() != before);
     for (std::uint32_t i = 0; i < released.count; i++) pools_[worker]->release(released.packets[i].data);
   }
 }

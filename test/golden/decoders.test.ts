@@ -1,5 +1,7 @@
 // Independent witnesses: tshark and scapy read every expected capture, and must see the addresses, ports and checksums that our own
-// decoder sees. A builder that is wrong in the same way as its decoder would be found here.
+// decoder sees. A builder that is wrong in the same way as its decoder would be found here. Of packets with a packet inside (tunnels,
+// ICMP errors) they must see what the case's definition says; nested.ts reads those. Fragments, put together by tshark, must have the
+// checksum of their datagram.
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -9,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type CapturedPacket, decodePacket, writePcap } from '../support/packet/index.js';
 import { goldenCases } from './definitions/index.js';
 import { web6Flow, webFlow } from './support/flow.js';
+import { type NestedPacket, nestedByScapy, nestedByTshark, nestedByUs, reassembledByTshark } from './support/nested.js';
 
 /** One packet as a witness sees it. Checksum verdicts: 1 right, 0 wrong, '' none or not looked at. */
 interface Seen {
@@ -41,6 +44,7 @@ const TSHARK_FIELDS = [
 /** tshark with all checksum validation on; its statuses are 0 bad, 1 good, 2 unverified, 3 not present. */
 function readByTshark(file: string): Seen[] {
   const validate = ['ip.check_checksum', 'tcp.check_checksum', 'udp.check_checksum'].flatMap((name) => ['-o', `${name}:TRUE`]);
+  validate.push('-o', 'ip.defragment:FALSE', '-o', 'ipv6.defragment:FALSE');
   // Without the heuristics a payload is a payload: no second IP header inside ICMP or DNS confuses the columns.
   const fields = TSHARK_FIELDS.flatMap((name) => ['-e', name]);
   const out = execFileSync(
@@ -76,7 +80,7 @@ function readByTshark(file: string): Seen[] {
 /** scapy sums up the bytes as they came, with its own pseudo headers: a right checksum makes the sum zero. */
 const SCAPY_PROGRAM = `
 import sys, json
-from scapy.all import PcapReader, IP, IPv6, TCP, UDP, ICMP
+from scapy.all import PcapReader, IP, IPv6, IPv6ExtHdrFragment, TCP, UDP, ICMP
 from scapy.layers.inet import in4_chksum
 from scapy.layers.inet6 import in6_chksum
 from scapy.utils import checksum
@@ -90,8 +94,13 @@ def transport(packet):
         layer = layer.underlayer
     return layer
 
+def part(packet):
+    if IP in packet:
+        return packet[IP].frag != 0 or "MF" in packet[IP].flags
+    return IPv6ExtHdrFragment in packet and (packet[IPv6ExtHdrFragment].offset != 0 or packet[IPv6ExtHdrFragment].m == 1)
+
 def verdict(packet, l4):
-    if UDP in packet and l4.chksum == 0:
+    if part(packet) or l4 is None or UDP in packet and l4.chksum == 0:
         return ""
     if ICMP in packet:
         return "1" if checksum(l4.original) == 0 else "0"
@@ -132,7 +141,15 @@ function readByUs(packets: readonly CapturedPacket[]): Seen[] {
   });
 }
 
-const leaving = goldenCases.flatMap((c) => c.leaving.map((p) => ({ name: c.name, packet: p })));
+const leaving = goldenCases.flatMap((c) =>
+  c.leaving.map((p, i) => ({ name: c.name, packet: p, nested: c.nested.get(i + 1) })).filter((l) => l.nested === undefined),
+);
+const nested: NestedPacket[] = goldenCases.flatMap((c) =>
+  [...c.nested].flatMap(([number, expected]) => {
+    const packet = c.leaving[number - 1];
+    return packet === undefined ? [] : [{ name: c.name, bytes: packet.bytes, expected }];
+  }),
+);
 const hasTshark = spawnSync('tshark', ['--version']).status === 0;
 const hasScapy = spawnSync('/usr/bin/python3', ['-c', 'import scapy']).status === 0;
 
@@ -170,6 +187,18 @@ describe('independent decoders', () => {
       expect(differences).toEqual([]);
     });
 
+    it.skipIf(!available)(`${name} sees in every tunnel and every ICMP error the packet that the definition put there`, () => {
+      const seen = (name === 'tshark' ? nestedByTshark : nestedByScapy)(directory, nested);
+      const wanted = nested.map(nestedByUs);
+      expect(seen.length).toBe(nested.length);
+      const differences = wanted.flatMap((want, i) =>
+        JSON.stringify(want) === JSON.stringify(seen[i])
+          ? []
+          : [`${nested[i]?.name}: defined ${JSON.stringify(want)}, ${name} ${JSON.stringify(seen[i])}`],
+      );
+      expect(differences).toEqual([]);
+    });
+
     it.skipIf(!available)(`${name} reports packets that were damaged on purpose`, () => {
       const [ip, tcp, tcp6, good] = read(damaged);
       expect(ip).toMatchObject({ ipChecksum: '0' });
@@ -178,6 +207,22 @@ describe('independent decoders', () => {
       expect(good).toMatchObject({ ipChecksum: '1', transportChecksum: '1' });
     });
   }
+});
+
+describe('fragments', () => {
+  const cases = goldenCases.filter((c) => /^fragments-(fullnat|.*-v4)/.test(c.name));
+  it.skipIf(!hasTshark)('are, put together by tshark, datagrams with right checksums', () => {
+    const directory = mkdtempSync(join(tmpdir(), 'millrace-fragments-'));
+    try {
+      for (const golden of cases) {
+        const seen = reassembledByTshark(directory, golden.leaving);
+        expect(seen.datagrams, golden.name).toBeGreaterThan(0);
+        expect(seen.wrong, golden.name).toEqual([]);
+      }
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  });
 });
 
 function damagedPackets(): CapturedPacket[] {

@@ -1,6 +1,8 @@
 // All golden cases, in the order in which a newcomer would read them.
 
 import type { GoldenCase } from '../support/case.js';
+import { fragmentCases } from './fragments.js';
+import { icmpCases } from './icmp.js';
 import { malformedCases } from './malformed.js';
 import { mssCases } from './mss.js';
 import { ownershipCases } from './ownership.js';
@@ -19,6 +21,8 @@ export const goldenCases: readonly GoldenCase[] = [
   ...timeoutCases,
   ...ownershipCases,
   ...malformedCases,
+  ...fragmentCases,
+  ...icmpCases,
   ...routingCases,
   ...workerCases,
 ];

@@ -3,6 +3,7 @@
 import { packet, rawOption } from '../../support/packet/index.js';
 import { golden } from '../support/case.js';
 import { dns6Flow, dnsFlow, type Endpoint, frame, type PacketSpec, web6Flow, webFlow } from '../support/flow.js';
+import { errors4, errors6, tell } from '../support/icmp.js';
 import { CLIENT, CLIENT6, VIP, VIP6, WAN_MAC } from '../support/network.js';
 
 const web = webFlow();
@@ -116,34 +117,76 @@ export const malformedCases = [
     }
     for (const address of ['::', '::1', 'ff02::1', '::ffff:198.51.100.7']) t.drop('source_invalid', from6(address));
   }),
-  golden('drop-fragment', 'First, middle and last fragments are dropped, of IPv4 and IPv6.', (t) => {
-    t.drop('fragment', ipv4({ moreFragments: true }).udp(ask).payload(64).build());
-    t.drop('fragment', ipv4({ moreFragments: true, fragmentOffset: 8, protocol: 17 }).payload(64).build());
-    t.drop('fragment', ipv4({ fragmentOffset: 16, protocol: 17 }).payload(8).build());
+  golden(
+    'drop-fragment-invalid',
+    'Fragments that are empty, end beyond 65535 bytes, or have no whole units are dropped.',
+    (t) => {
+      const udp = { protocol: 17, id: 9 };
+      t.drop('fragment_invalid', ipv4({ ...udp, moreFragments: true }).build());
+      t.drop('fragment_invalid', ipv4({ ...udp, fragmentOffset: 8 }).build());
+      t.drop(
+        'fragment_invalid',
+        ipv4({ ...udp, moreFragments: true, fragmentOffset: 8 })
+          .payload(63)
+          .build(),
+      );
+      t.drop(
+        'fragment_invalid',
+        ipv4({ ...udp, fragmentOffset: 8191 })
+          .payload(8)
+          .build(),
+      );
+      const part = (data: number[]) => ipv6().extension({ kind: 44, nextHeader: 17, data });
+      t.drop('fragment_invalid', part([0, 1, 0, 0, 0, 9]).payload(12).build());
+      t.drop('fragment_invalid', part([0, 0x48, 0, 0, 0, 9]).build());
+      t.drop('fragment_invalid', part([0xff, 0xf8, 0, 0, 0, 9]).payload(8).build());
+    },
+  ),
+  golden(
+    'drop-fragment-tiny',
+    'First fragments that hide a part of the transport header, or would overwrite it, are dropped.',
+    (t) => {
+      t.drop('fragment_tiny', ipv4({ protocol: 6, moreFragments: true }).payload(8).build());
+      t.drop('fragment_tiny', ipv4({ protocol: 6, moreFragments: true }).payload(16).build());
+      const options = Array.from({ length: 20 }, () => Uint8Array.of(1));
+      const long = ipv4({})
+        .tcp({ ...syn, options })
+        .build()
+        .slice(34, 34 + 24);
+      t.drop('fragment_tiny', ipv4({ protocol: 6, moreFragments: true }).payload(long).build());
+      t.drop('fragment_tiny', ipv4({ protocol: 6, fragmentOffset: 1 }).payload(16).build());
+      const cut = ipv6().extension({ kind: 44, nextHeader: 6, data: [0, 1, 0, 0, 0, 9] });
+      t.drop('fragment_tiny', cut.payload(16).build());
+      const hidden = ipv6().extension({ kind: 44, nextHeader: 60, data: [0, 1, 0, 0, 0, 9] });
+      t.drop('fragment_tiny', hidden.payload(Uint8Array.of(17, 3, 1, 4, 0, 0, 0, 0)).build());
+    },
+  ),
+  golden('drop-fragment-unsupported', 'Fragments of what has no ports, ICMP among it, are dropped.', (t) => {
+    for (const protocol of [1, 47]) t.drop('fragment_unsupported', ipv4({ protocol, moreFragments: true }).payload(64).build());
+    t.drop('fragment_unsupported', ipv4({ protocol: 47, fragmentOffset: 8 }).payload(64).build());
     t.drop(
-      'fragment',
+      'fragment_unsupported',
       ipv6()
-        .extension({ kind: 44, data: [0, 1, 0, 0, 0, 9] })
-        .udp(ask)
+        .extension({ kind: 44, nextHeader: 58, data: [0, 1, 0, 0, 0, 9] })
         .payload(64)
         .build(),
     );
-    t.drop(
-      'fragment',
-      ipv6()
-        .extension({ kind: 44, nextHeader: 17, data: [0, 0x48, 0, 0, 0, 9] })
-        .payload(8)
-        .build(),
-    );
   }),
-  golden('drop-ttl-expired', 'TTL or hop limit of 0 and 1 is dropped in both directions; 2 arrives as 1.', (t) => {
-    t.drop('ttl_expired', web.fromClient({ flags: 'S', ttl: 1 }).arriving, web.fromClient({ flags: 'S', ttl: 0 }).arriving);
-    t.drop('ttl_expired', web6.fromClient({ flags: 'S', ttl: 1 }).arriving, web6.fromClient({ flags: 'S', ttl: 0 }).arriving);
-    t.forward(web.fromClient({ flags: 'S', ttl: 2 }), web6.fromClient({ flags: 'S', ttl: 2 }));
-    t.drop('ttl_expired', web.fromServer({ flags: 'SA', ttl: 1 }).arriving, web6.fromServer({ flags: 'SA', ttl: 1 }).arriving);
-    t.forward(web.fromServer({ flags: 'SA', ttl: 2 }), web6.fromServer({ flags: 'SA', ttl: 255 }));
-    t.expect({ sessions_created: 2, sessions: 2, sessions_active: 2 });
-  }),
+  golden(
+    'drop-ttl-expired',
+    'TTL or hop limit of 0 and 1 ends here, in both directions, and the sender is told; 2 arrives as 1.',
+    (t) => {
+      for (const ttl of [1, 0]) {
+        tell(t, 'ttl_expired', web.fromClient({ flags: 'S', ttl }).arriving, errors4.timeExceeded);
+        tell(t, 'ttl_expired', web6.fromClient({ flags: 'S', ttl }).arriving, errors6.timeExceeded);
+      }
+      t.forward(web.fromClient({ flags: 'S', ttl: 2 }), web6.fromClient({ flags: 'S', ttl: 2 }));
+      tell(t, 'ttl_expired', web.fromServer({ flags: 'SA', ttl: 1 }).arriving, errors4.timeExceeded);
+      tell(t, 'ttl_expired', web6.fromServer({ flags: 'SA', ttl: 1 }).arriving, errors6.timeExceeded);
+      t.forward(web.fromServer({ flags: 'SA', ttl: 2 }), web6.fromServer({ flags: 'SA', ttl: 255 }));
+      t.expect({ sessions_created: 2, sessions: 2, sessions_active: 2 });
+    },
+  ),
   golden(
     'drop-protocol-unsupported',
     'Protocols without ports that we translate are dropped: GRE, SCTP, ESP, ICMP of the other family.',
@@ -231,8 +274,8 @@ export const malformedCases = [
         .build(),
     );
     t.drop('source_invalid', ipv4({ source: '127.0.0.1', ttl: 1, moreFragments: true }).tcp(syn).build());
-    t.drop('fragment', ipv4({ ttl: 1, moreFragments: true }).tcp(syn).build());
-    t.drop('ttl_expired', ipv4({ ttl: 1, protocol: 47 }).payload(8).build());
+    t.drop('fragment_invalid', ipv4({ ttl: 1, moreFragments: true }).tcp(syn).build());
+    tell(t, 'ttl_expired', ipv4({ ttl: 1, protocol: 47 }).payload(8).build(), errors4.timeExceeded);
     t.drop(
       'tcp_flags_invalid',
       ipv4({})

@@ -2,6 +2,8 @@
 
 import { golden } from '../support/case.js';
 import { dns6Flow, dnsFlow, handshake, webFlow } from '../support/flow.js';
+import { piecesFromClient } from '../support/fragments.js';
+import { errors4, errors6, tell } from '../support/icmp.js';
 import { configWith, DNS, GATEWAY, type Host, REMOTE_CLIENT, SHARED_CONFIG, SILENT_SERVER, WEB } from '../support/network.js';
 
 const created = { sessions_created: 1, sessions: 1 };
@@ -89,23 +91,24 @@ export const routingCases = [
   ),
   golden(
     'mtu-exceeded',
-    'A packet larger than the outgoing link carries is dropped; smaller ones of the session pass.',
+    'A packet with DF that is larger than the outgoing link carries is refused with the MTU; without DF it leaves in pieces.',
     (t) => {
       const flow = dnsFlow();
-      t.forward(flow.fromClient({ payload: 1472 })).drop('mtu_exceeded', flow.fromClient({ payload: 1473 }).arriving);
-      t.drop('mtu_exceeded', flow.fromClient({ payload: 2000, dontFragment: false }).arriving);
+      t.forward(flow.fromClient({ payload: 1472 }));
+      tell(t, 'mtu_exceeded', flow.fromClient({ payload: 1473 }).arriving, errors4.tooBig(1500));
+      t.cut(piecesFromClient(flow, { payload: 2000, dontFragment: false }, 1480));
       t.forward(flow.fromServer({ payload: 1472 })).expect(created);
     },
     { config: configWith({ interfaces: wideWan }) },
   ),
   golden(
     'mtu-exceeded-v6',
-    'The same over IPv6, where the limit is 1452 bytes of UDP payload.',
+    'The same over IPv6, where nothing is cut on the way and the limit is 1452 bytes of UDP payload.',
     (t) => {
       const flow = dns6Flow();
-      t.forward(flow.fromClient({ payload: 1452 }))
-        .drop('mtu_exceeded', flow.fromClient({ payload: 1453 }).arriving)
-        .expect(created);
+      t.forward(flow.fromClient({ payload: 1452 }));
+      tell(t, 'mtu_exceeded', flow.fromClient({ payload: 1453 }).arriving, errors6.tooBig(1500));
+      t.expect(created);
     },
     { config: configWith({ interfaces: wideWan }) },
   ),

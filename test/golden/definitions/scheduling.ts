@@ -5,6 +5,7 @@ import type { SchedulerName } from '../../../src/config/scheduler-names.js';
 import { maglevSlot, maglevTable } from '../../oracle/maglev.js';
 import { golden, type Timeline } from '../support/case.js';
 import { dnsFlow, handshake, local, webFlow } from '../support/flow.js';
+import { errors4, tell } from '../support/icmp.js';
 import {
   CLIENT,
   configWith,
@@ -163,7 +164,7 @@ export const schedulingCases = [
     'ovf fills the servers one after the other, each with one connection more than its weight, and then refuses.',
     (t) => {
       connections(t, '1 1 1 2 2');
-      t.drop('no_server', webFlow({ clientPort: 50000 }).fromClient({ flags: 'S' }).arriving);
+      tell(t, 'no_server', webFlow({ clientPort: 50000 }).fromClient({ flags: 'S' }).arriving, errors4.noPort);
     },
     balanced('ovf', 2, 1, 0),
   ),
@@ -223,21 +224,19 @@ export const schedulingCases = [
   ),
   golden(
     'no-server-all-weights-zero',
-    'With all weights 0 a new connection has no server.',
+    'With all weights 0 a new connection has no server, and its client is told so.',
     (t) => {
-      t.drop(
-        'no_server',
-        webFlow().fromClient({ flags: 'S' }).arriving,
-        webFlow({ clientPort: 1 }).fromClient({ flags: 'S' }).arriving,
-      );
+      tell(t, 'no_server', webFlow().fromClient({ flags: 'S' }).arriving, errors4.noPort);
+      tell(t, 'no_server', webFlow({ clientPort: 1 }).fromClient({ flags: 'S' }).arriving, errors4.noPort);
     },
     balanced('wrr', 0, 0),
   ),
   golden(
     'no-server-empty-list',
-    'A service without servers drops new connections and datagrams.',
+    'A service without servers refuses new connections and datagrams.',
     (t) => {
-      t.drop('no_server', webFlow().fromClient({ flags: 'S' }).arriving, dnsFlow().fromClient({ payload: 'question' }).arriving);
+      tell(t, 'no_server', webFlow().fromClient({ flags: 'S' }).arriving, errors4.noPort);
+      tell(t, 'no_server', dnsFlow().fromClient({ payload: 'question' }).arriving, errors4.noPort);
     },
     {
       config: configWith({

@@ -5,6 +5,7 @@
 import type { CapturedPacket } from '../../support/packet/index.js';
 import type { Step } from './flow.js';
 import { type CaseConfig, SHARED_CONFIG } from './network.js';
+import type { Nested } from './tunnel.js';
 
 /** Counters that follow from the machine's pace and not from the traffic: golden cases do not state them. */
 export const EFFORT_COUNTERS: ReadonlySet<string> = new Set(['loop_turns', 'loop_turns_busy', 'sleeps', 'tx_kicks']);
@@ -16,7 +17,10 @@ const MILLISECOND = 1_000_000n;
 export interface Placeholder {
   /** Number of the packet in out.pcap, from 1. */
   readonly packet: number;
-  readonly local: string;
+  /** Local address and port. */
+  readonly local?: string;
+  /** Header fields that are the flow's to choose: identification, flow label, source port of a tunnel. */
+  readonly free?: string;
 }
 
 export interface GoldenCase {
@@ -27,6 +31,8 @@ export interface GoldenCase {
   readonly arriving: readonly CapturedPacket[];
   readonly leaving: readonly CapturedPacket[];
   readonly placeholders: readonly Placeholder[];
+  /** By number of the packet in out.pcap, from 1: the packets inside packets. */
+  readonly nested: ReadonlyMap<number, Nested>;
   readonly passedToKernel: number;
   /** Every traffic counter that is not zero. */
   readonly counters: Readonly<Record<string, number>>;
@@ -44,6 +50,7 @@ export class Timeline {
   readonly arriving: CapturedPacket[] = [];
   readonly leaving: CapturedPacket[] = [];
   readonly placeholders: Placeholder[] = [];
+  readonly nested = new Map<number, Nested>();
   readonly counters: Record<string, number> = {};
   readonly servers: Record<string, Record<string, number>> = {};
   passedToKernel = 0;
@@ -69,11 +76,49 @@ export class Timeline {
   forward(...steps: readonly Step[]): this {
     for (const step of steps) {
       this.#received(step.arriving);
-      this.#sent(step.leaving);
-      if (step.placeholder !== undefined) this.placeholders.push({ packet: this.leaving.length, local: step.placeholder });
-      this.#count('forwarded');
+      this.#passedOn(step);
       this.#tick();
     }
+    return this;
+  }
+
+  /** Arrives and waits inside. */
+  keep(...frames: readonly Uint8Array[]): this {
+    for (const frame of frames) {
+      this.#received(frame);
+      this.#tick();
+    }
+    return this;
+  }
+
+  /** Arrives and is sent on, and behind it those that have waited for it. */
+  release(step: Step, ...waiting: readonly Step[]): this {
+    this.#received(step.arriving);
+    for (const each of [step, ...waiting]) this.#passedOn(each);
+    this.#tick();
+    return this;
+  }
+
+  /** Arrives and is sent on in pieces. */
+  cut({ arriving, pieces }: { readonly arriving: Uint8Array; readonly pieces: readonly Step[] }): this {
+    this.#received(arriving);
+    for (const piece of pieces) this.#passedOn(piece);
+    const further = pieces.length - 1;
+    this.#count('forwarded', -further);
+    this.#count('originated', further);
+    this.#count('fragmented');
+    this.#tick();
+    return this;
+  }
+
+  /** Arrives, is dropped for this reason, and its sender is told so by an ICMP error. */
+  refuse(reason: string, frame: Uint8Array, error: Uint8Array, nested: Nested): this {
+    this.#received(frame);
+    this.#sent(error);
+    this.nested.set(this.leaving.length, nested);
+    this.#count(reason);
+    this.#count('originated');
+    this.#tick();
     return this;
   }
 
@@ -125,6 +170,20 @@ export class Timeline {
     this.#count('rx_bytes', bytes.length);
   }
 
+  #passedOn(step: Step): void {
+    this.#sent(step.leaving);
+    const packet = this.leaving.length;
+    if (step.placeholder !== undefined) this.placeholders.push({ packet, local: step.placeholder });
+    if (step.free !== undefined) this.placeholders.push({ packet, free: step.free });
+    if (step.nested !== undefined) this.nested.set(packet, step.nested);
+    this.#count('forwarded');
+  }
+
+  /** Time of the next packet in milliseconds: what the balancer's clock will say. */
+  get now(): number {
+    return Number(this.#now / MILLISECOND);
+  }
+
   #sent(bytes: Uint8Array): void {
     this.leaving.push({ time: this.#now, bytes });
     this.#count('tx_packets');
@@ -152,6 +211,7 @@ export function golden(name: string, description: string, play: (t: Timeline) =>
     arriving: timeline.arriving,
     leaving: timeline.leaving,
     placeholders: timeline.placeholders,
+    nested: timeline.nested,
     passedToKernel: timeline.passedToKernel,
     counters: Object.fromEntries(Object.entries(timeline.counters).filter(([, value]) => value !== 0)),
     servers: timeline.servers,

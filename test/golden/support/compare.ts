@@ -1,10 +1,11 @@
 // Compares what came out with what must come out: bytes, order, time, counters. Placeholders of local addresses are bound to what the
 // run chose, which must be one of the configured local addresses, in the port range, the same each time, and never given twice
-// towards one server. Guarantees: an empty list means equal; otherwise each line says one difference. Runs in tests only.
+// towards one server; free header fields to values that the flow keeps (free-fields.ts). Guarantees: an empty list means equal; otherwise each line says one difference. Runs in tests only.
 
 import { updatedChecksum } from '../../oracle/checksum.js';
 import { type CapturedPacket, decodePacket, describePacket, diffPackets, ipBytes } from '../../support/packet/index.js';
 import { EFFORT_COUNTERS, type GoldenCase } from './case.js';
+import { FreeFields } from './free-fields.js';
 import type { CaseConfig } from './network.js';
 
 interface Binding {
@@ -80,15 +81,20 @@ export class PlaceholderBindings {
 /** Differences of the packets that came out, with both packets in one line each. */
 export function comparePackets(golden: GoldenCase, actual: readonly CapturedPacket[]): string[] {
   const lines: string[] = [];
-  const placeholders = new Map(golden.placeholders.map((p) => [p.packet, p.local]));
+  const placeholders = new Map(golden.placeholders.flatMap((p) => (p.local === undefined ? [] : [[p.packet, p.local]])));
+  const free = new Map(golden.placeholders.flatMap((p) => (p.free === undefined ? [] : [[p.packet, p.free]])));
   const bindings = new PlaceholderBindings(golden.config);
+  const freeFields = new FreeFields();
   for (let i = 0; i < Math.max(golden.leaving.length, actual.length); i++) {
     const [want, got] = [golden.leaving[i], actual[i]];
     if (want === undefined && got !== undefined) lines.push(`packet ${i + 1} is too many: ${describePacket(got.bytes)}`);
     if (want !== undefined && got === undefined) lines.push(`packet ${i + 1} is missing: ${describePacket(want.bytes)}`);
     if (want === undefined || got === undefined) continue;
     const name = placeholders.get(i + 1);
-    const bound = name === undefined ? { frame: want.bytes, faults: [] } : bindings.resolve(name, want.bytes, got.bytes);
+    const flow = free.get(i + 1);
+    const taken = flow === undefined ? { frame: want.bytes, faults: [] } : freeFields.resolve(flow, want.bytes, got.bytes);
+    const local = name === undefined ? taken : bindings.resolve(name, taken.frame, got.bytes);
+    const bound = { frame: local.frame, faults: [...new Set([...taken.faults, ...local.faults])] };
     const differences = [...bound.faults, ...diffPackets(bound.frame, got.bytes)];
     if (want.time !== got.time) differences.push(`time: expected ${want.time} ns, got ${got.time} ns`);
     if (differences.length === 0) continue;

@@ -1,10 +1,17 @@
 // Flow: one connection through the balancer, and what each of its packets must look like on both sides. This is the specification of
-// full NAT that golden cases check against; it knows nothing of the code under test.
+// the forwarding modes that golden cases check against; it knows nothing of the code under test.
 //
-//   client:port -> VIP:port   becomes   local:port -> server:port, and back; TTL one less; Ethernet addresses of the next link.
+//   full NAT   client:port -> VIP:port   becomes   local:port  -> server:port, and back
+//   NAT                                            client:port -> server:port, and back
+//   direct                                         client:port -> VIP:port
+//   L3DSR                                          client:port -> server:VIP's port, DSCP changed
+//   tunnels                                        the packet inside another one (tunnel.ts)
+//
+// Always: TTL one less; Ethernet addresses of the next link.
 //
 // Runs in tests only.
 
+import type { ForwardMode } from '../../../src/config/forward-mode.js';
 import type { ExtensionFields, PacketBuilder, TcpOption } from '../../support/packet/index.js';
 import { isIpv6, packet } from '../../support/packet/index.js';
 import type { Host } from './network.js';
@@ -23,6 +30,7 @@ import {
   VIP6,
   WAN_MAC,
 } from './network.js';
+import { encapsulated, isTunnel, type Nested, tunnelHeaders } from './tunnel.js';
 
 /** A local address and port. With a name, it is a placeholder: the run decides, the comparison binds it at its first use. */
 export interface Local {
@@ -62,6 +70,10 @@ export interface Step {
   readonly leaving: Uint8Array;
   /** Name of the local address placeholder in `leaving`, if any. */
   readonly placeholder?: string;
+  /** Name of the flow whose free header fields `leaving` carries, if any (compare.ts). */
+  readonly free?: string;
+  /** Where `leaving` has a packet inside: what an independent decoder must find in it. */
+  readonly nested?: Nested;
 }
 
 export interface Endpoint {
@@ -79,6 +91,12 @@ export interface FlowOptions {
   readonly server: Host;
   readonly serverPort: number;
   readonly local: Local;
+  /** Default: full NAT. */
+  readonly mode?: ForwardMode;
+  /** Of L3DSR. */
+  readonly dscp?: number;
+  /** Of GUE. */
+  readonly tunnelPort?: number;
   /** Ethernet addresses of the balancer on the client's and on the server's side. */
   readonly clientSideMac: string;
   readonly serverSideMac: string;
@@ -126,14 +144,28 @@ export function frame(protocol: 'tcp' | 'udp', from: Endpoint, to: Endpoint, spe
 }
 
 /** The packet as it leaves: one hop further, without padding. */
-function forwarded(spec: PacketSpec, changes: PacketSpec): PacketSpec {
+export function forwarded(spec: PacketSpec, changes: PacketSpec = {}): PacketSpec {
   const { padTo: _padTo, padding: _padding, ...kept } = spec;
   return { ...kept, ttl: (spec.ttl ?? 64) - 1, ...changes };
 }
 
+/** Between the families (RFC 7915): what stands between the headers is left out; DF where the packet is too big for every link. */
+function inOtherFamily(spec: PacketSpec, dontFragment: boolean): PacketSpec {
+  const { extensions: _extensions, ipOptions: _ipOptions, flowLabel: _flowLabel, ...kept } = spec;
+  return { ...kept, dontFragment, id: 0 };
+}
+
+const LARGEST_THAT_MAY_BE_CUT = 1260;
+
 export class Flow {
   constructor(readonly options: FlowOptions) {}
 
+  get mode(): ForwardMode {
+    return this.options.mode ?? 'fullnat';
+  }
+  get crossFamily(): boolean {
+    return !isTunnel(this.mode) && isIpv6(this.options.client.address) !== isIpv6(this.options.server.address);
+  }
   get client(): Endpoint {
     return { ...this.options.client, port: this.options.clientPort };
   }
@@ -146,22 +178,68 @@ export class Flow {
   get local(): Endpoint {
     return { mac: this.options.serverSideMac, address: this.options.local.address, port: this.options.local.port };
   }
+  /** Whom the server sees, and the server as it is addressed. */
+  get seenBy(): Endpoint {
+    return this.mode === 'fullnat' ? this.local : { ...this.client, mac: this.options.serverSideMac };
+  }
+  get addressed(): Endpoint {
+    if (this.mode === 'fullnat' || this.mode === 'nat') return this.server;
+    if (this.mode === 'l3dsr') return { ...this.server, port: this.options.vipPort };
+    return { ...this.vip, mac: this.options.server.mac };
+  }
+
+  /** A packet from one side as it leaves for the other. */
+  #translated(from: Endpoint, to: Endpoint, spec: PacketSpec): { readonly frame: Uint8Array; readonly free: boolean } {
+    if (!this.crossFamily) return { frame: frame(this.options.protocol, from, to, spec).build(), free: false };
+    const plain = frame(this.options.protocol, from, to, inOtherFamily(spec, true)).build();
+    const free = !isIpv6(to.address) && plain.length - 14 <= LARGEST_THAT_MAY_BE_CUT;
+    return free
+      ? { frame: frame(this.options.protocol, from, to, inOtherFamily(spec, false)).build(), free }
+      : { frame: plain, free };
+  }
+
+  /** What the client's packet is when it has been translated, without a tunnel around it. */
+  inner(spec: PacketSpec): Uint8Array {
+    const marked = this.mode === 'l3dsr' ? { tos: ((this.options.dscp ?? 0) << 2) | ((spec.tos ?? 0) & 3) } : {};
+    return this.#translated(this.seenBy, this.addressed, { ...spec, ...marked }).frame;
+  }
+
+  /** The frame around a translated packet of the client: itself, but for tunnels. */
+  around(inner: Uint8Array): Uint8Array {
+    return isTunnel(this.mode) ? encapsulated(this, inner) : inner;
+  }
+
+  /** Name of the free header fields of a packet that has some. */
+  get #freeName(): string {
+    return `${this.options.client.address} ${this.options.clientPort}`;
+  }
+
+  /** What is known of the packets of the client that leave, beside their bytes. */
+  extras(free = false): Pick<Step, 'placeholder' | 'free' | 'nested'> {
+    const name = this.options.local.name;
+    return {
+      ...(name === undefined ? {} : { placeholder: name }),
+      ...(free || isTunnel(this.mode) ? { free: this.#freeName } : {}),
+      ...(isTunnel(this.mode) ? { nested: tunnelHeaders(this) } : {}),
+    };
+  }
 
   /** A packet of the client, arriving for the VIP and leaving for the server. `changes`: what else must differ on the way out. */
   fromClient(spec: PacketSpec = {}, changes: PacketSpec = {}): Step {
-    const step = {
-      arriving: frame(this.options.protocol, this.client, this.vip, spec).build(),
-      leaving: frame(this.options.protocol, this.local, this.server, forwarded(spec, changes)).build(),
-    };
-    const name = this.options.local.name;
-    return name === undefined ? step : { ...step, placeholder: name };
+    const out = forwarded(spec, changes);
+    const arriving = frame(this.options.protocol, this.client, this.vip, spec).build();
+    if (!this.crossFamily) return { arriving, leaving: this.around(this.inner(out)), ...this.extras() };
+    const { frame: leaving, free } = this.#translated(this.seenBy, this.addressed, out);
+    return { arriving, leaving, ...this.extras(free) };
   }
 
-  /** A packet of the server, arriving for the local address and leaving for the client. */
+  /** A packet of the server, arriving for the local address (NAT: for the client) and leaving for the client. */
   fromServer(spec: PacketSpec = {}, changes: PacketSpec = {}): Step {
+    const { frame: leaving, free } = this.#translated(this.vip, this.client, forwarded(spec, changes));
     return {
-      arriving: frame(this.options.protocol, this.server, this.local, spec).build(),
-      leaving: frame(this.options.protocol, this.vip, this.client, forwarded(spec, changes)).build(),
+      arriving: frame(this.options.protocol, this.server, this.seenBy, spec).build(),
+      leaving,
+      ...(free ? { free: `to ${this.#freeName}` } : {}),
     };
   }
 }

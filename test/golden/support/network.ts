@@ -6,6 +6,7 @@
 //
 // Guarantees: plain data; every address comes from the ranges for documentation and tests (RFC 5737, RFC 3849, RFC 2544). Runs in tests only.
 
+import type { ForwardMode } from '../../../src/config/forward-mode.js';
 import type { SchedulerName } from '../../../src/config/scheduler-names.js';
 
 export const WAN_MAC = '02:00:00:00:01:01';
@@ -50,15 +51,20 @@ export interface InterfaceConfig {
 }
 export interface ServerConfig {
   readonly address: string;
-  readonly port: number;
+  readonly port?: number;
   readonly weight?: number;
   readonly id?: number;
+  readonly mode?: ForwardMode;
+  readonly tunnelPort?: number;
 }
 export interface ServiceConfig {
   readonly name: string;
   readonly address: string;
   readonly port: number;
   readonly protocol: 'tcp' | 'udp';
+  readonly mode?: ForwardMode;
+  readonly tunnelPort?: number;
+  readonly dscp?: number;
   readonly scheduler?: SchedulerName;
   readonly schedulerOptions?: Readonly<Record<string, unknown>>;
   readonly servers: readonly ServerConfig[];
@@ -82,6 +88,7 @@ export interface CaseConfig {
   readonly sessions?: SessionsConfig;
   readonly localAddresses: readonly string[];
   readonly localPorts: string;
+  readonly tunnelSources?: readonly string[];
   readonly routes: readonly { readonly prefix: string; readonly via?: string; readonly interface: string }[];
   readonly neighbours: readonly { readonly address: string; readonly mac: string; readonly interface: string }[];
   readonly services: readonly ServiceConfig[];

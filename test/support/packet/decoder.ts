@@ -106,7 +106,8 @@ function decodeIpv4(c: Cursor, at: number): DecodedPacket {
   const end = at + length;
   const decoded: DecodedPacket = { fields: c.fields, l3: at, l4: at + header, l3Length: length, protocol: c.u8(at + 9) };
   if ((fragment & 0x1fff) === 0) {
-    decodeTransport(c, decoded, c.bytes.subarray(at + 12, at + 16), c.bytes.subarray(at + 16, at + 20), end);
+    const whole = (fragment & 0x2000) === 0;
+    decodeTransport(c, decoded, c.bytes.subarray(at + 12, at + 16), c.bytes.subarray(at + 16, at + 20), end, whole);
   } else {
     c.set('payload', hex(c.bytes.subarray(at + header, end)));
   }
@@ -127,14 +128,21 @@ function decodeIpv6(c: Cursor, at: number): DecodedPacket {
   const end = at + length;
   let next = c.u8(at + 6);
   let l4 = at + 40;
+  let fragment = 0;
   for (let i = 1; EXTENSION_HEADERS.has(next) && l4 + 8 <= end; i++) {
     const size = next === 44 ? 8 : (c.u8(l4 + 1) + 1) * 8;
+    if (next === 44) fragment = c.u16(l4 + 2);
     c.set(`extension${i}`, `kind ${next} ${hex(c.bytes.subarray(l4, Math.min(end, l4 + size)))}`);
     next = c.u8(l4);
     l4 += size;
   }
   const decoded: DecodedPacket = { fields: c.fields, l3: at, l4, l3Length: length, protocol: next };
-  decodeTransport(c, decoded, c.bytes.subarray(at + 8, at + 24), c.bytes.subarray(at + 24, at + 40), end);
+  const whole = (fragment & 1) === 0;
+  if (fragment >> 3 === 0) {
+    decodeTransport(c, decoded, c.bytes.subarray(at + 8, at + 24), c.bytes.subarray(at + 24, at + 40), end, whole);
+  } else {
+    c.set('payload', hex(c.bytes.subarray(l4, end)));
+  }
   decodePadding(c, end);
   return decoded;
 }
@@ -143,9 +151,18 @@ function decodePadding(c: Cursor, end: number): void {
   if (end < c.bytes.length) c.set('padding', hex(c.bytes.subarray(end)));
 }
 
-function decodeTransport(c: Cursor, d: DecodedPacket, source: Uint8Array, destination: Uint8Array, end: number): void {
+/** Of a first fragment (not `whole`) the checksum covers bytes that are not here. */
+function decodeTransport(
+  c: Cursor,
+  d: DecodedPacket,
+  source: Uint8Array,
+  destination: Uint8Array,
+  end: number,
+  whole: boolean,
+): void {
   const at = d.l4;
   const sumIsRight = (protocol: number): string => {
+    if (!whole) return 'unknown';
     const bytes = c.bytes.subarray(at, end);
     return onesComplementSum(bytes, pseudoHeaderSum(source, destination, protocol, bytes.length)) === 0xffff ? 'yes' : 'NO';
   };
