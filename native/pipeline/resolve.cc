@@ -19,6 +19,12 @@ const IpAddress& destination_of(const WorkerState& state, SessionId id, const Se
   return direction == Direction::kInbound ? server_address_of(state, session, state.sessions->detail(id)) : session.client;
 }
 
+/// A router would look at the destination, which in direct routing is still the VIP, and send the packet back to us.
+bool behind_router(const NetworkTables& network, const IpAddress& server) {
+  const Route* route = network.routes.lookup(server);
+  return route != nullptr && route->gateway != 0;
+}
+
 }  // namespace
 
 NextHopId find_next_hop(WorkerState& state, const IpAddress& destination, bool& unreachable) {
@@ -44,6 +50,8 @@ const NextHop* resolve_slow(WorkerState& state, SessionId id, Session& session, 
   NextHopId& hop_id = direction == Direction::kInbound ? session.next_hop_server : session.next_hop_client;
   const IpAddress& destination = destination_of(state, id, session, direction);
   if (hop_id == 0) {
+    if (session.mode == ForwardMode::kDirect && direction == Direction::kInbound && behind_router(network, destination))
+      return verdict = Verdict::drop(DropReason::server_not_on_link), nullptr;
     bool unreachable = false;
     hop_id = find_next_hop(state, destination, unreachable);
     if (unreachable) return verdict = Verdict::drop(DropReason::no_route), nullptr;

@@ -46,6 +46,20 @@ export const routingCases = [
     },
   ),
   golden(
+    'direct-server-behind-router',
+    'Direct routing cannot reach a server behind a router: the router would send the packet back to the VIP.',
+    (t) => {
+      t.drop('server_not_on_link', webFlow().fromClient({ flags: 'S' }).arriving).expect(created);
+    },
+    {
+      config: configWith({
+        routes: [...SHARED_CONFIG.routes, { prefix: '198.19.0.0/16', via: ROUTER.address, interface: 'lan' }],
+        neighbours: [...SHARED_CONFIG.neighbours, { ...ROUTER, interface: 'lan' }],
+        services: [{ ...WEB, mode: 'direct', servers: [{ address: FAR_SERVER.address, port: 80 }] }],
+      }),
+    },
+  ),
+  golden(
     'longest-prefix-wins',
     'Of several routes the longest prefix decides.',
     (t) => {

@@ -59,6 +59,7 @@ export interface ServerConfig {
 }
 export interface ServiceConfig {
   readonly name: string;
+  readonly mode?: ForwardMode;
   readonly address: string;
   readonly port: number;
   readonly protocol: 'tcp' | 'udp';

@@ -27,7 +27,9 @@ afterEach(() => {
   process.exitCode = undefined;
 });
 
-test.each(readdirSync(file('examples')).filter((name) => name.endsWith('.yaml')))('check: example %s is right', async (name) => {
+const examples = readdirSync(file('examples'), { recursive: true, encoding: 'utf8' });
+
+test.each(examples.filter((name) => name.endsWith('.yaml')))('check: example %s is right', async (name) => {
   expect(await runCli(['check', file(`examples/${name}`)])).toBe(0);
   expect(out).toMatch(/^ok .*: \d+ services?, \d+ servers?\n$/);
   expect(err).toBe('');
