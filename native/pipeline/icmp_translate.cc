@@ -553,6 +553,8 @@ Verdict translate_icmp_error(WorkerState& state, Packet& packet, const PacketMet
     const NextHop* hop = way_on(state, id, Direction::kOutbound, packet, verdict);
     return hop == nullptr ? verdict : from_tunnel(state, id, packet, meta, icmp, quote, inner, *hop);
   }
+  // The parser lets ICMP come with its last hop, since much of it ends here; this goes on.
+  if (meta.ttl <= 1) return Verdict::drop(DropReason::ttl_expired);
   const SessionId id = ref_id(ref);
   const Direction direction = ref_direction(ref);
   const Session& session = state.sessions->at(id);
