@@ -149,7 +149,9 @@ bool parse_ipv6(Packet& packet, PacketMeta& meta, DropReason& reason) {
     const std::uint32_t begin = meta.fragment_header + static_cast<std::uint32_t>(sizeof(net::Ipv6Fragment));
     if (!fragment_possible(meta.fragment, packet.length - begin)) return reason = DropReason::fragment_invalid, false;
   }
-  if (meta.ttl == 0 || (meta.ttl == 1 && meta.protocol != net::kProtocolIcmpv6)) return reason = DropReason::ttl_expired, false;
+  // The protocol of a later fragment is what its sender likes.
+  const bool ends_here = meta.protocol == net::kProtocolIcmpv6 && meta.fragment == 0;
+  if (meta.ttl == 0 || (meta.ttl == 1 && !ends_here)) return reason = DropReason::ttl_expired, false;
   return true;
 }
 

@@ -458,6 +458,20 @@ TEST(Fragments, ExpiredTtlIsToldOnlyForTheFirstOne) {
   EXPECT_EQ(stage.count(DropReason::ttl_expired), 2u);
 }
 
+TEST(Fragments, WithAHopLimitOfOneGoNoFurtherWhateverProtocolTheyClaim) {
+  Stage stage({});
+  Flow f = datagram(true, 3000);
+  EXPECT_EQ(through(stage, {fragments_of(f.build(), 800, 3)[0]}).size(), 1u);
+  f.ttl = 1;
+  Bytes later = fragments_of(f.build(), 800, 3)[1];
+  later[54] = 58;  // of later fragments nobody looks at it; ICMPv6 may arrive with hop limit 1
+  const std::vector<Bytes> out = through(stage, {later});
+  for (const Bytes& frame : out) EXPECT_EQ(frame[20], 58) << "what leaves is an ICMPv6 error";
+  EXPECT_EQ(stage.count(DropReason::ttl_expired), 1u);
+  EXPECT_EQ(stage.count(Counter::fragments_forwarded), 1u);
+  stage.expect_accounted();
+}
+
 TEST(FragmentHomes, AMarkLastsAsLongAsItsSessionsAndAWhileAfterASearch) {
   FragmentHomes homes;
   EXPECT_FALSE(homes.marked(7, 1000));
