@@ -10,8 +10,9 @@ constexpr std::uint32_t kAlwaysCarried = 1280 - 20;
 
 }  // namespace
 
-void complete_udp_checksum(std::uint8_t* l4, std::uint32_t length, const IpAddress& source, const IpAddress& destination) {
+void complete_udp_checksum(std::uint8_t* l4, const IpAddress& source, const IpAddress& destination) {
   auto* udp = reinterpret_cast<net::Udp*>(l4);
+  const std::uint32_t length = udp->length.host();
   net::Sum sum = net::add_address(net::add_address(be32(net::kProtocolUdp).raw, source), destination);
   sum += be32(length).raw;
   udp->checksum = net::finish(net::add_bytes(sum, l4, length));
@@ -77,7 +78,7 @@ void to_ipv6(Packet& packet, PacketMeta& meta, const IpAddress& source, const Ip
   std::uint8_t* l4 = frame + meta.l4_offset;
   if (meta.protocol == net::kProtocolUdp && reinterpret_cast<const net::Udp*>(l4)->checksum.raw == 0) {
     // Complete for the tuple it has now, so that the incremental update that follows leads to the right one.
-    complete_udp_checksum(l4, payload, IpAddress::v4(old.source), IpAddress::v4(old.destination));
+    complete_udp_checksum(l4, IpAddress::v4(old.source), IpAddress::v4(old.destination));
   }
 }
 

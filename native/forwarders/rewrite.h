@@ -89,9 +89,9 @@ void to_ipv4(Packet& packet, PacketMeta& meta, const IpAddress& source, const Ip
 /// Makes the IPv4 packet an IPv6 one, options left out; the frame begins earlier then. RFC 7915 4.1.
 void to_ipv6(Packet& packet, PacketMeta& meta, const IpAddress& source, const IpAddress& destination);
 
-/// Computes the checksum that a UDP datagram of `length` bytes lacks, for the addresses it has now: IPv6 does not allow it to be
-/// missing (RFC 8200 8.1).
-void complete_udp_checksum(std::uint8_t* l4, std::uint32_t length, const IpAddress& source, const IpAddress& destination);
+/// Computes the checksum that a whole UDP datagram lacks, for the addresses it has now: IPv6 does not allow it to be missing
+/// (RFC 8200 8.1). It covers what the UDP length says; the packet may be longer.
+void complete_udp_checksum(std::uint8_t* l4, const IpAddress& source, const IpAddress& destination);
 
 /// Everything a mode that changes addresses or ports does to the packet, Ethernet header included.
 inline void apply(WorkerState& state, Packet& packet, PacketMeta& meta, const FlowTuple& to, std::uint16_t l4_delta,

@@ -368,7 +368,7 @@ void send_in_pieces(WorkerState& state, SessionId id, const Session& session, Di
     auto* udp = reinterpret_cast<net::Udp*>(packet.data + meta.l4_offset);
     // Of a whole datagram all bytes are here, for once.
     if (meta.fragment == 0 && meta.protocol == net::kProtocolUdp && udp->checksum.raw == 0) {
-      rewrite::complete_udp_checksum(packet.data + meta.l4_offset, packet.length - meta.l4_offset, meta.source, meta.destination);
+      rewrite::complete_udp_checksum(packet.data + meta.l4_offset, meta.source, meta.destination);
     }
   }
   if (!cut_first) translate_fragment(state, id, session, direction, packet, meta, hop);

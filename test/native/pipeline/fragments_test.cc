@@ -291,6 +291,23 @@ TEST(Fragments, ADatagramThatIsTooBigAsIpv6IsCutAndSummedUp) {
   }
 }
 
+TEST(Fragments, AUdpChecksumThatIsMissingIsThatOfTheDatagramNotOfWhatFollowsIt) {
+  for (const std::size_t length : {std::size_t{100}, std::size_t{1440}}) {
+    Stage stage({}, mode_tables(1, ForwardMode::kFullNat, false, true));
+    const Bytes payload = bytes_of(length);
+    PacketBuilder b;
+    b.eth().ipv4().udp({.length = 58, .checksum = std::uint16_t{0}}).payload(payload);  // 50 bytes, and some behind them
+    const std::vector<Bytes> whole = reassembled(through(stage, {b.build()}));
+    ASSERT_EQ(whole.size(), 1u);
+    const Bytes& out = whole[0];
+    const Bytes source(out.begin() + 22, out.begin() + 38), destination(out.begin() + 38, out.begin() + 54);
+    const Bytes udp(out.begin() + 54, out.begin() + 54 + 58);
+    EXPECT_EQ(packet_detail::sum(udp, packet_detail::pseudo_sum(source, destination, 17, 58)), 0xffffu) << length;
+    EXPECT_EQ(Bytes(out.begin() + 62, out.end()), payload) << "what follows is carried along";
+    stage.expect_accounted();
+  }
+}
+
 /// Random datagrams, fragmentations, orders and duplicates; each arrives at random workers.
 void expect_everything_reassembles(ForwardMode mode, bool client6, bool server6, std::uint32_t workers, std::uint32_t seed) {
   SCOPED_TRACE(std::string(mode_name(mode)) + (client6 ? " 6" : " 4") + (server6 ? "6" : "4") + " workers " + std::to_string(workers));
