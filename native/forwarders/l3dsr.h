@@ -32,7 +32,8 @@ inline void apply(WorkerState& state, const Session& session, Packet& packet, Pa
   FlowTuple to = to_server(state, session);
   to.source = meta.source;
   rewrite::apply(state, packet, meta, to, session.l4_delta, hop);
-  mark(packet.data + meta.l3_offset, meta.ipv6, state.service_slots[session.service].dscp);
+  const std::uint8_t dscp = __atomic_load_n(&state.service_slots[session.service].dscp, __ATOMIC_RELAXED);
+  mark(packet.data + meta.l3_offset, meta.ipv6, dscp);
 }
 
 }  // namespace millrace::l3dsr

@@ -21,7 +21,7 @@ struct ServiceIdentity {
   be16 port;
   /// IP protocol number; 0: TCP and UDP.
   std::uint8_t protocol;
-  /// What L3DSR marks packets of this VIP with, 1 to 63.
+  /// What L3DSR marks packets of this VIP with, 1 to 63. Follows the configuration while workers read it: atomic, relaxed.
   std::uint8_t dscp;
   std::uint32_t reserved[3];
 };

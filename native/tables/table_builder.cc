@@ -56,10 +56,10 @@ Result<void> TableBuilder::check_limits(const TablesConfig& config) const {
       servers += service.servers.size();
       continue;
     }
-    std::unordered_set<ServiceKey, ServiceKeyHash> present;
-    for (const ServerEntry& server : known->second->servers) present.insert({server.address, server.port, service.protocol});
-    for (const ServerConfig& server : service.servers)
-      servers += present.contains({server.address, server.port, service.protocol}) ? 0 : 1;
+    const ServersByKey present = servers_by_key(*known->second);
+    for (const ServerConfig& server : service.servers) {
+      if (find_alike(present, service.protocol, server) == nullptr) servers++;
+    }
   }
   std::unordered_set<IpAddress, AddressHash> owned(config.local_addresses.begin(), config.local_addresses.end());
   for (const ServiceConfig& service : config.services) owned.insert(service.address);
@@ -101,6 +101,25 @@ void TableBuilder::record(ServiceEntry& service, ServiceChange::Kind kind, Serve
   service.table.reset();
 }
 
+TableBuilder::ServersByKey TableBuilder::servers_by_key(const ServiceEntry& service) {
+  ServersByKey servers;
+  for (const ServerEntry& server : service.servers) {
+    servers.insert({{server.address, server.port, service.key.protocol}, &server});
+  }
+  return servers;
+}
+
+const TableBuilder::ServerEntry* TableBuilder::find_alike(const ServersByKey& servers, std::uint8_t protocol,
+                                                          const ServerConfig& config) const {
+  const auto [first, last] = servers.equal_range({config.address, config.port, protocol});
+  const auto found = std::find_if(first, last, [&](const auto& entry) { return reached_alike(*entry.second, config); });
+  return found == last ? nullptr : found->second;
+}
+
+bool TableBuilder::reached_alike(const ServerEntry& server, const ServerConfig& config) const {
+  return server.mode == config.mode && servers_[server.slot].tunnel_port == config.tunnel_port;
+}
+
 ServerSlot TableBuilder::new_server(ServiceEntry& service, const ServerConfig& config) {
   const ServerSlot slot = take_slot(free_servers_, next_server_);
   if (slot_taken_) slot_taken_(slot);
@@ -137,6 +156,8 @@ void TableBuilder::apply_service(const ServiceConfig& config) {
   ServiceEntry& service = *owned;
   service.name = config.name;
   service.removed = false;
+  // A worker may be reading it: one packet has the old mark, the next one the new.
+  __atomic_store_n(&services_[service.slot].dscp, config.dscp, __ATOMIC_RELAXED);
   if (service.scheduler != config.scheduler || service.options != config.scheduler_options) {
     service.scheduler = config.scheduler;
     service.options = config.scheduler_options;
@@ -150,15 +171,14 @@ void TableBuilder::apply_servers(ServiceEntry& service, const std::vector<Server
   const std::uint8_t protocol = service.key.protocol;
   std::unordered_map<ServiceKey, const ServerConfig*, ServiceKeyHash> wanted;
   for (const ServerConfig& server : configs) wanted[{server.address, server.port, protocol}] = &server;
-  std::unordered_map<ServerSlot, std::uint32_t> staying;                 // with their weights
-  std::unordered_map<ServiceKey, std::size_t, ServiceKeyHash> draining;  // places in service.servers
+  std::unordered_map<ServerSlot, std::uint32_t> staying;  // with their weights
+  std::unordered_multimap<ServiceKey, std::size_t, ServiceKeyHash> draining;  // places in service.servers
   for (std::size_t i = 0; i < service.servers.size(); i++) {
     ServerEntry& server = service.servers[i];
     const auto found = wanted.find({server.address, server.port, protocol});
     if (server.removed) {
-      draining[{server.address, server.port, protocol}] = i;
-    } else if (found == wanted.end() || found->second->mode != server.mode ||
-               found->second->tunnel_port != servers_[server.slot].tunnel_port) {
+      draining.insert({{server.address, server.port, protocol}, i});
+    } else if (found == wanted.end() || !reached_alike(server, *found->second)) {
       // A server that is to be reached in another way is another server: its sessions end as they began.
       server.removed = true;
       record(service, ServiceChange::Kind::kRemove, server.slot, 0);
@@ -180,8 +200,10 @@ void TableBuilder::apply_servers(ServiceEntry& service, const std::vector<Server
     const ServiceKey key{server.address, server.port, protocol};
     if (wanted.erase(key) == 0) continue;
     ServerSlot slot;
-    const auto old = draining.find(key);
-    if (old != draining.end() && service.servers[old->second].mode == server.mode) {
+    const auto [first, last] = draining.equal_range(key);
+    const auto old =
+        std::find_if(first, last, [&](const auto& place) { return reached_alike(service.servers[place.second], server); });
+    if (old != last) {
       ServerEntry& entry = service.servers[old->second];
       entry.removed = false;
       entry.follow(server);

@@ -111,6 +111,13 @@ class TableBuilder {
     bool removed;
   };
 
+  using ServersByKey = std::unordered_multimap<ServiceKey, const ServerEntry*, ServiceKeyHash>;
+  static ServersByKey servers_by_key(const ServiceEntry& service);
+  /// The server of that address and port that is reached in the way that `config` asks for: the one whose slot it gets. nullptr when
+  /// it needs a new one.
+  const ServerEntry* find_alike(const ServersByKey& servers, std::uint8_t protocol, const ServerConfig& config) const;
+  bool reached_alike(const ServerEntry& server, const ServerConfig& config) const;
+
   Result<void> check_limits(const TablesConfig& config) const;
   void apply_service(const ServiceConfig& config);
   void apply_locals(const std::vector<IpAddress>& addresses);

@@ -304,6 +304,51 @@ TEST(TableBuilder, RefusesMoreThanItsLimitsAndChangesNothing) {
   EXPECT_FALSE(map.services[0].servers[0].removed);
 }
 
+TEST(TableBuilder, CountsAServerThatIsReachedInAnotherWayAsANewOne) {
+  Builder b;
+  std::vector<ServerConfig> servers;
+  for (std::uint32_t i = 0; i < kMaxServers / 2 + 1; i++) {
+    servers.push_back({IpAddress::v4(be32(0x0a000001 + i)), be16(80), 1, 0, ForwardMode::kNat});
+  }
+  b.apply({service("203.0.113.10", servers)});
+  for (ServerConfig& s : servers) s.mode = ForwardMode::kDirect;
+  TablesConfig config;
+  config.services = {service("203.0.113.10", servers)};
+  auto refused = (*b).apply(config);
+  ASSERT_FALSE(refused.ok()) << "the slots of the old ones are still in use";
+  EXPECT_EQ(refused.error().code, "limit_exceeded");
+  EXPECT_LE((*b).server_slot_limit(), kMaxServers);
+}
+
+TEST(TableBuilder, AGueServerThatReturnsWithAnotherTunnelPortIsAnotherServer) {
+  Builder b;
+  const auto gue = [](std::uint16_t tunnel_port) {
+    return ServerConfig{ip("10.0.0.1"), be16(80), 1, 0, ForwardMode::kTunnelGue, be16(tunnel_port)};
+  };
+  b.apply({service("203.0.113.10", {gue(6080)})});
+  const ServerSlot first = b.slot_of("203.0.113.10", "10.0.0.1");
+  b.apply({service("203.0.113.10", {})});
+  EXPECT_FALSE(b.reclaim({first})) << "its sessions go on";
+  b.apply({service("203.0.113.10", {gue(6081)})});
+  const ServerSlot second = b.slot_of("203.0.113.10", "10.0.0.1");
+  EXPECT_NE(second, first);
+  EXPECT_EQ((*b).server_slots()[second].tunnel_port, be16(6081));
+  EXPECT_EQ((*b).server_slots()[first].tunnel_port, be16(6080));
+}
+
+TEST(TableBuilder, TheMarkOfAServiceFollowsTheConfiguration) {
+  Builder b;
+  ServiceConfig marked = service("203.0.113.10", {{ip("10.0.0.1"), be16(80), 1, 0, ForwardMode::kL3Dsr}});
+  marked.dscp = 11;
+  b.apply({marked});
+  const ServiceSlot slot = b.table("203.0.113.10").slot;
+  EXPECT_EQ((*b).service_slots()[slot].dscp, 11);
+  marked.dscp = 12;
+  b.apply({marked});
+  EXPECT_EQ(b.table("203.0.113.10").slot, slot);
+  EXPECT_EQ((*b).service_slots()[slot].dscp, 12);
+}
+
 TEST(TableBuilder, ChangesOfAServiceLeadFromOneListToTheNext) {
   Builder b;
   b.apply({service("192.0.2.1", {server("10.0.0.1"), server("10.0.0.2")})});
