@@ -2,6 +2,7 @@
 #include "pipeline/connection_id.h"
 
 #include "pipeline/create.h"
+#include "pipeline/fragments.h"
 
 namespace millrace {
 
@@ -16,10 +17,13 @@ SessionRef follow_connection_id(WorkerState& state, const Packet& packet, const 
   const std::int32_t named = QuicConnectionId::find(*table.lookup, table.options.connection_id, payload);
   const SessionId id = ref_id(ref);
   if (named < 0 || table.servers[static_cast<std::size_t>(named)].slot == state.sessions->at(id).server) return ref;
+  const bool at_fragment_home = (state.sessions->at(id).flags & session_flag::kAtFragmentHome) != 0;
   end_session(state, id);
   DropReason reason{};
   const SessionId created = create_session(state, table, meta, reason, payload);
   if (created == kNoSession) return verdict = Verdict::drop(reason), kNoRef;
+  // Other workers go on handing this flow over.
+  if (at_fragment_home) note_fragment_home(state, state.sessions->at(created), meta);
   return make_ref(created, Direction::kInbound);
 }
 

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "support/flow.h"
+#include "support/fragmenting.h"
 
 namespace millrace::test {
 namespace {
@@ -100,6 +101,27 @@ TEST_F(QuicSessions, ADrainedServerKeepsItsConnectionsAndAForgottenOneLosesThem)
   stage_.apply(tables);
   EXPECT_NE(server_of(quic_flow(names(12), 50001)), 12);
   EXPECT_EQ(server_of(quic_flow(names(12))), 12) << "the session is still there";
+}
+
+TEST(QuicFragments, AFlowThatBeganWithAFragmentStaysOnItsWorkerWhenAnIdMovesIt) {
+  constexpr std::uint32_t workers = 2;
+  for (std::uint32_t arrives_at = 0; arrives_at < workers; arrives_at++) {
+    Stage stage({.workers = workers}, quic_tables(workers));
+    Bytes long_one = names(12);
+    long_one.resize(2000);
+    for (const Bytes& fragment : fragments_of(quic_flow(long_one).build(), 1000, 1)) stage.pass_through(fragment, kClientSide, arrives_at);
+    ASSERT_EQ(stage.count(Counter::sessions), 1u);
+    stage.pass(FragmentHomes::kMarkMs + 1);  // no search is remembered any more: only the session keeps the mark
+    for (const std::uint8_t id : {std::uint8_t{13}, std::uint8_t{99}}) {
+      for (std::uint32_t worker = 0; worker < workers; worker++) {
+        const std::vector<Sent> sent = stage.pass_through(quic_flow(names(id)).build(), kClientSide, worker);
+        ASSERT_EQ(sent.size(), 1u);
+        EXPECT_EQ(sent[0].bytes[33], 13) << "worker " << worker;
+      }
+    }
+    EXPECT_EQ(stage.count(Counter::sessions), 1u) << "fragments arrived at worker " << arrives_at;
+    stage.expect_accounted();
+  }
 }
 
 TEST(SchedulerTables, AnIdThatChangesIsKnownWithoutAnyOtherChange) {
