@@ -30,8 +30,9 @@ FragmentTracker::Datagram* FragmentTracker::find(const Key& key) {
 }
 
 std::uint16_t FragmentTracker::older() const {
-  if (lists_[kCompleteList].first != kNone) return lists_[kCompleteList].first;
   const std::uint16_t waiting = lists_[kWaitingList].first, known = lists_[kKnownList].first;
+  // Complete ones go at the end of this turn anyway, and until then fragments that waited for their first one may still come by.
+  if (waiting == kNone && known == kNone) return lists_[kCompleteList].first;
   if (waiting == kNone) return known;
   if (known == kNone) return waiting;
   return static_cast<std::int32_t>(datagrams_[waiting].deadline_ms - datagrams_[known].deadline_ms) <= 0 ? waiting : known;

@@ -229,6 +229,27 @@ TEST(Fragments, OfManyDatagramsMakeRoomForNewOnes) {
   stage.expect_accounted();
 }
 
+TEST(Fragments, ThatWaitedGoOnThoughOtherDatagramsFillTheTable) {
+  Stage stage({.frames_per_worker = 1024});
+  const Flow request = datagram(false, 3000);
+  for (std::uint32_t id = 0; id + 1 < FragmentTracker::kDatagrams; id++) {
+    EXPECT_EQ(stage.pass_through(fragment_of(request.build(), 0, 800, id)).size(), 1u);
+  }
+  std::vector<Bytes> in = fragments_of(request.build(), 1000, 5000);
+  std::reverse(in.begin(), in.end());
+  EXPECT_TRUE(through(stage, {in[0], in[1], in[2]}).empty());
+  EXPECT_EQ(stage.count(Counter::fragments_held), 3u);
+  // In one turn: the first fragment that they wait for, and one more datagram.
+  ASSERT_TRUE(stage.inject(in[3]));
+  ASSERT_TRUE(stage.inject(fragment_of(request.build(), 0, 800, 6000)));
+  stage.settle();
+  std::vector<Bytes> out = frames_of(stage.take());
+  std::erase_if(out, [](const Bytes& frame) { return read16(frame, 18) != 5000; });
+  expect_whole_at_server(out, request, 5000);
+  EXPECT_EQ(stage.count(Counter::fragments_held), 0u);
+  stage.expect_accounted();
+}
+
 TEST(Fragments, WaitForANeighbourLikeWholePackets) {
   Stage stage({});
   NetworkTables network = default_network();
