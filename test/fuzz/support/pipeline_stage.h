@@ -75,7 +75,8 @@ inline NetworkConfig stage_network() {
 
 class PipelineStage {
  public:
-  PipelineStage() : builder_(kWorkers) {
+  PipelineStage() : PipelineStage(stage_tables()) {}
+  explicit PipelineStage(const TablesConfig& tables) : builder_(kWorkers) {
     PacketMemory::Options memory;
     memory.workers = kWorkers;
     memory.frame_size = 2048;
@@ -84,9 +85,9 @@ class PipelineStage {
     packets_ = PacketMemory::create(memory).value();
     links_ = std::make_unique<Links>(*packets_);
     FUZZ_CHECK(builder_.reserve().ok());
-    snapshot_.services = builder_.apply(stage_tables()).value();
+    snapshot_.services = builder_.apply(tables).value();
     snapshot_.network = Network::from_configuration(stage_network());
-    snapshot_.timeouts_ms = stage_tables().timeouts_ms;
+    snapshot_.timeouts_ms = tables.timeouts_ms;
     snapshot_.serial = snapshot_.network_serial = 1;
 
     DataplaneOptions options;

@@ -26,6 +26,9 @@
 #define LLVMFuzzerTestOneInput fuzz_quic
 #include "../../fuzz/quic_fuzz.cc"
 #undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_icmp
+#include "../../fuzz/icmp_fuzz.cc"
+#undef LLVMFuzzerTestOneInput
 
 namespace {
 
@@ -60,6 +63,7 @@ TEST(FuzzRegressions, TcpOptionsHoldOnEveryKnownInput) { replay("tcp_options", f
 TEST(FuzzRegressions, PcapHoldsOnEveryKnownInput) { replay("pcap", fuzz_pcap); }
 TEST(FuzzRegressions, NeighbourHoldsOnEveryKnownInput) { replay("neighbour", fuzz_neighbour); }
 TEST(FuzzRegressions, PipelineHoldsOnEveryKnownInput) { replay("pipeline", fuzz_pipeline); }
+TEST(FuzzRegressions, IcmpHoldsOnEveryKnownInput) { replay("icmp", fuzz_icmp); }
 TEST(FuzzRegressions, QuicHoldsOnEveryKnownInput) { replay("quic", fuzz_quic); }
 
 }  // namespace
