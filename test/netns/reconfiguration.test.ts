@@ -1,10 +1,13 @@
 // Changes under load: what is added or removed does not touch the connections of others.
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
+import type { ForwardMode } from '../../src/config/forward-mode.js';
 import { plans } from '../../src/lab/addresses.js';
+import type { LabConfigOptions } from '../../src/lab/config.js';
+import { answeredByAll } from '../../src/lab/demo-report.js';
 import { serviceUrl } from '../../src/lab/traffic.js';
 import { useLab } from './support/lab-fixture.js';
 
-const lab = useLab();
+const lab = useLab({ secondPath: true });
 const { vip, routedVip } = plans.ipv4;
 const extraHttpPort = 8080;
 
@@ -72,4 +75,37 @@ test('a wrong configuration is refused and the old one stays in force', async ()
   const result = await lab().traffic.get(serviceUrl(vip), 4);
   expect(result.reasons).toEqual([]);
   lab().writeConfig();
+});
+
+const modes: readonly ForwardMode[] = ['fullnat', 'direct', 'gue'];
+
+describe.each(modes)('%s: weights, a removal and a re-addition in mid-traffic', (mode) => {
+  test('fail no request, neither on connections that are kept alive nor on new ones', async () => {
+    await lab().useMode(mode);
+    await using balancer = await lab().startBalancer(lab().writeConfig({ mode }));
+    const apply = async (options: Omit<LabConfigOptions, 'workers'>) => {
+      lab().writeConfig({ mode, ...options });
+      await balancer.reload();
+      const result = await lab().traffic.get(serviceUrl(vip), 8);
+      expect(result.reasons).toEqual([]);
+      return result.byServer;
+    };
+    const seconds = 8;
+    const keepAlive = lab().traffic.load({ url: serviceUrl(vip), seconds, connections: 16 });
+    const fresh = lab().traffic.load({ url: serviceUrl(routedVip), seconds, connections: 8, newConnections: true });
+    for (const load of [keepAlive, fresh]) load.catch(() => {});
+    await balancer.stats(({ totals }) => totals.forwarded > 1_000);
+
+    for (let round = 0; round < 2; round++) {
+      expect(answeredByAll(await apply({ weights: { rs2: 3 } }))).toBe(true);
+      expect(await apply({ weights: { rs2: 0 } })).toEqual({ rs1: 8 });
+      expect(await apply({ httpServers: ['rs1'] })).toEqual({ rs1: 8 });
+      expect(answeredByAll(await apply({}))).toBe(true);
+    }
+    for (const load of [await keepAlive, await fresh]) {
+      expect(load.errors).toEqual({});
+      expect(load.requests).toBeGreaterThan(1_000);
+    }
+    expect((await balancer.stats()).totals.drops).toEqual({});
+  });
 });
