@@ -24,6 +24,11 @@ foreach(folder ${test_folders})
   endif()
 endforeach()
 
+# For end-to-end tests: SCTP without a kernel that has it.
+add_executable(millrace_sctp_echo test/lab/sctp_echo.c)
+target_compile_options(millrace_sctp_echo PRIVATE -std=gnu11 -Wall -Wextra -Werror -O2)
+target_link_libraries(millrace_sctp_echo PRIVATE usrsctp pthread)
+
 # Each header compiles alone.
 file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/native native/*.h)
 list(FILTER headers EXCLUDE REGEX "^addon/|bpf\\.h$")

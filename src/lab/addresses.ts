@@ -32,6 +32,8 @@ export const httpPort = 80;
 export const echoPort = 7;
 /** HTTP whose answer is the digest of the request's body. */
 export const uploadPort = 8000;
+/** SCTP echo. */
+export const sctpPort = 5000;
 /** UDP; nothing listens here on a real server. */
 export const closedPort = 9;
 /** With modes that map ports: HTTP and echo are behind these too. */

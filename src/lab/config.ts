@@ -15,6 +15,7 @@ import {
   plans,
   type RealServerRole,
   realServerRoles,
+  sctpPort,
   uploadPort,
 } from './addresses.js';
 
@@ -30,7 +31,7 @@ export interface LabConfigOptions {
   /** Of all services; full NAT unless told. */
   readonly mode?: ForwardMode;
   /**
-   * Uploads, echo also at the routed VIP, a port where no server listens, and what the mode can do beside: mapped ports, and behind the routed
+   * Uploads, an SCTP echo, echo also at the routed VIP, a port where no server listens, and what the mode can do beside: mapped ports, and behind the routed
    * VIP the servers' addresses of the other family.
    */
   readonly everyService?: boolean;
@@ -41,7 +42,7 @@ interface ServiceLine {
   readonly address: string;
   readonly port: number;
   readonly targetPort: number;
-  readonly protocol: 'tcp' | 'udp';
+  readonly protocol: 'tcp' | 'udp' | 'sctp';
   readonly family: Family;
   readonly servers: readonly RealServerRole[];
 }
@@ -86,6 +87,8 @@ function services(family: Family, options: LabConfigOptions): ServiceLine[] {
   if (options.everyService) {
     list.push(udp('echo-routed', routedVip, echoPort));
     list.push(upload('upload', vip), upload('upload-routed', routedVip));
+    const sctp = (service: ServiceLine): ServiceLine => ({ ...service, protocol: 'sctp' });
+    list.push(sctp(udp('sctp', vip, sctpPort)), sctp(udp('sctp-routed', routedVip, sctpPort)));
     list.push(udp('closed', vip, closedPort), udp('closed-routed', routedVip, closedPort));
     if (!keepsPort(modeOf(options))) {
       for (const [suffix, address] of [['', vip] as const, ['-routed', routedVip] as const]) {

@@ -24,14 +24,16 @@ import { packet } from '../support/packet/index.js';
 import { full, useLab } from './support/lab-fixture.js';
 import { record } from './support/mode-table.js';
 import { RawLink } from './support/raw-link.js';
+import { SctpServers, sctpEcho } from './support/sctp.js';
 import { type Place, Witness } from './support/witness.js';
 
 const lab = useLab({ secondPath: true });
 
 const size = full
-  ? { requests: 100, download: 100 << 20, narrow: 8 << 20, upload: 16 << 20, datagrams: 1000, large: 20 }
-  : { requests: 10, download: 4 << 20, narrow: 1 << 20, upload: 1 << 20, datagrams: 50, large: 2 };
+  ? { requests: 100, download: 100 << 20, narrow: 8 << 20, upload: 16 << 20, datagrams: 1000, messages: 250, large: 20 }
+  : { requests: 10, download: 4 << 20, narrow: 1 << 20, upload: 1 << 20, datagrams: 50, messages: 10, large: 2 };
 const largeDatagram = 60_000;
+const largeMessage = 30_000;
 const marker = 'wrong on purpose';
 const markerPort = 6666;
 
@@ -68,18 +70,21 @@ async function sendWrongChecksum(client: Family, vip: string): Promise<void> {
 
 describe.each(modes)('%s', (mode) => {
   let balancer: Balancer;
+  let sctp: SctpServers;
   beforeAll(async () => {
     await lab().useMode(mode);
+    sctp = await SctpServers.start(lab());
     balancer = await lab().startBalancer(lab().writeConfig({ mode, everyService: true }));
   });
   afterAll(async () => {
     await balancer?.[Symbol.asyncDispose]();
+    await sctp?.[Symbol.asyncDispose]();
   });
 
   describe.each(combinations(mode))('%s client, %s server', (client, server) => {
     const vip = client === server ? plans[client].vip : plans[client].routedVip;
     const both = `${digit[client]}${digit[server]}`;
-    const note = (protocol: 'tcp' | 'udp', check: string, figure: string) => record(mode, both, protocol, check, figure);
+    const note = (protocol: 'tcp' | 'udp' | 'sctp', check: string, figure: string) => record(mode, both, protocol, check, figure);
     let witness: Witness;
     beforeAll(async () => {
       await forgetPathMtus(lab().topology);
@@ -129,6 +134,17 @@ describe.each(modes)('%s', (mode) => {
       note('udp', 'large', `${size.large} x 60 kB`);
     });
 
+    test('SCTP associations are made, used and ended with both real servers', async () => {
+      const [source = ''] = plans[client].clients;
+      for (const [messages, bytes] of [[size.messages, 1000] as const, [2, largeMessage] as const]) {
+        const echo = await sctpEcho(lab(), { source, address: vip, associations: 4, messages, size: bytes });
+        expect(echo).toMatchObject({ answered: 4 * messages, failed: 0 });
+        expect(answeredByAll(echo.byServer)).toBe(true);
+      }
+      note('sctp', 'small', `${4 * size.messages} messages`);
+      note('sctp', 'large', `8 x ${largeMessage / 1000} kB`);
+    });
+
     test('a closed port of the real server is heard of by the client', async () => {
       expect(await lab().traffic.refusal(vip, closedPort)).toBe('ECONNREFUSED');
       note('udp', 'ICMP errors', 'port unreachable: ECONNREFUSED');
@@ -153,10 +169,12 @@ describe.each(modes)('%s', (mode) => {
       const sum = (name: string) => judged.reduce((total, place) => total + (place.right[name] ?? 0), 0);
       expect(sum('tcp')).toBeGreaterThan(1_000);
       expect(sum('udp')).toBeGreaterThan(4 * size.datagrams);
+      expect(sum('sctp')).toBeGreaterThan(4 * size.messages);
       const tooBig = (judged[2]?.tooBig ?? 0) + (judged[3]?.tooBig ?? 0);
       expect(tooBig).toBeGreaterThan(0);
       note('tcp', 'ICMP errors', `${tooBig} too big, and smaller from then on`);
       note('tcp', 'checksums', `${sum('tcp')} right, 0 wrong`);
+      note('sctp', 'checksums', `${sum('sctp')} right, 0 wrong`);
       note('udp', 'checksums', `${sum('udp')} right, 0 wrong`);
     });
   });
