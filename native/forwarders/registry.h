@@ -59,20 +59,42 @@ inline FlowTuple outbound_translated(const WorkerState& state, const Session& se
   return {vip_of(state, session, detail), session.client, session.vip_port, session.client_port};
 }
 
+/// The same for packets of sessions.
+inline FlowTuple outbound_translated(const WorkerState& state, SessionId id, const Session& session) {
+  return {vip_of(state, id, session), session.client, session.vip_port, session.client_port};
+}
+
 /// What translation inbound adds to the transport checksum; its inverse serves the way back.
 inline std::uint16_t l4_delta(const WorkerState& state, const Session& session, const SessionDetail& detail) {
   return rewrite::delta(inbound_tuple(state, session, detail), inbound_translated(state, session, detail));
 }
 
-/// Bytes by which the IP packet grows on its way to the server; negative where it shrinks.
-inline std::int32_t growth(const WorkerState& state, const Session& session, const PacketMeta& meta) {
-  if (is_tunnel(session.mode)) return static_cast<std::int32_t>(tunnel_overhead(state, session));
+/// Full NAT within a family: what most sessions are, and what the packet loop has no call for.
+inline bool is_plain(const Session& session) {
+  return session.mode == ForwardMode::kFullNat && (session.flags & session_flag::kCrossFamily) == 0;
+}
+
+/// Bytes by which the IP packet grows on its way; negative where it shrinks.
+[[gnu::noinline]] inline std::int32_t growth(const WorkerState& state, const Session& session, Direction direction,
+                                             const PacketMeta& meta) {
+  if (direction == Direction::kInbound && is_tunnel(session.mode)) return static_cast<std::int32_t>(tunnel_overhead(state, session));
   if ((session.flags & session_flag::kCrossFamily) != 0) {
     // The new header has its plain length; what stood between is left out.
     const std::int32_t header = static_cast<std::int32_t>(meta.l4_offset) - static_cast<std::int32_t>(meta.l3_offset);
     return (meta.ipv6 ? static_cast<std::int32_t>(sizeof(net::Ipv4)) : static_cast<std::int32_t>(sizeof(net::Ipv6))) - header;
   }
   return 0;
+}
+
+/// translate() of a session that is_plain(). Inlined, so that a tuple is a few values on their way from tables into the packet and
+/// is never put together in memory.
+[[gnu::always_inline]] inline void translate_plain(const WorkerState& state, SessionId id, const Session& session,
+                                                   Direction direction, Packet& packet, const PacketMeta& meta, const NextHop& hop) {
+  if (direction == Direction::kInbound) {
+    rewrite::within_family(packet, meta, fullnat::to_server(state, session), session.l4_delta, hop);
+  } else {
+    rewrite::within_family(packet, meta, outbound_translated(state, id, session), net::inverse(session.l4_delta), hop);
+  }
 }
 
 /// Rewrites the packet for its way on; the Ethernet header gets `hop`'s addresses.

@@ -47,40 +47,38 @@ inline void ipv6_addresses(std::uint8_t* l3, const IpAddress& source, const IpAd
   std::memcpy(ip->destination, &destination, 16);
 }
 
+/// ports() of what is neither TCP nor UDP: SCTP. AH and ESP have no ports, nothing of theirs is changed.
+[[gnu::noinline]] inline void other_ports(std::uint8_t* l4, std::uint32_t l4_length, std::uint8_t protocol, be16 source,
+                                          be16 destination) {
+  if (protocol != net::kProtocolSctp) return;
+  // A CRC is not incremental in a useful way: one pass over old bytes, one over new. The difference keeps a wrong one wrong.
+  auto* sctp = reinterpret_cast<net::Sctp*>(l4);
+  if (sctp->source_port == source && sctp->destination_port == destination) return;  // no pseudo header: nothing changed
+  const std::uint32_t claimed = sctp->checksum;
+  sctp->checksum = 0;
+  const std::uint32_t before = ~net::crc32c_update(~0u, l4, l4_length);
+  sctp->source_port = source;
+  sctp->destination_port = destination;
+  sctp->checksum = ~net::crc32c_update(~0u, l4, l4_length) ^ before ^ claimed;
+}
+
 /// Writes ports and updates the transport checksum by `l4_delta`. `l4_length` bytes belong to the transport packet.
-inline void ports(std::uint8_t* l4, std::uint32_t l4_length, std::uint8_t protocol, be16 source, be16 destination,
+[[gnu::always_inline]] inline void ports(std::uint8_t* l4, std::uint32_t l4_length, std::uint8_t protocol, be16 source, be16 destination,
                   std::uint16_t l4_delta) {
-  switch (protocol) {
-    case net::kProtocolTcp: {
-      auto* tcp = reinterpret_cast<net::Tcp*>(l4);
-      tcp->source_port = source;
-      tcp->destination_port = destination;
-      tcp->checksum = net::updated(tcp->checksum, l4_delta);
-      return;
-    }
-    case net::kProtocolUdp: {
-      auto* udp = reinterpret_cast<net::Udp*>(l4);
-      udp->source_port = source;
-      udp->destination_port = destination;
-      if (udp->checksum.raw == 0) return;  // IPv4: none was computed (RFC 768)
-      udp->checksum = net::updated(udp->checksum, l4_delta);
-      if (udp->checksum.raw == 0) udp->checksum.raw = 0xffff;  // zero would mean "none"
-      return;
-    }
-    case net::kProtocolSctp: {
-      auto* sctp = reinterpret_cast<net::Sctp*>(l4);
-      if (sctp->source_port == source && sctp->destination_port == destination) return;  // no pseudo header: nothing changed
-      // A CRC is not incremental in a useful way: one pass over old bytes, one over new. The difference keeps a wrong one wrong.
-      const std::uint32_t claimed = sctp->checksum;
-      sctp->checksum = 0;
-      const std::uint32_t before = ~net::crc32c_update(~0u, l4, l4_length);
-      sctp->source_port = source;
-      sctp->destination_port = destination;
-      sctp->checksum = ~net::crc32c_update(~0u, l4, l4_length) ^ before ^ claimed;
-      return;
-    }
-    default:
-      return;  // AH, ESP: no ports, nothing of theirs is changed
+  if (protocol == net::kProtocolTcp) {
+    auto* tcp = reinterpret_cast<net::Tcp*>(l4);
+    tcp->source_port = source;
+    tcp->destination_port = destination;
+    tcp->checksum = net::updated(tcp->checksum, l4_delta);
+  } else if (protocol == net::kProtocolUdp) [[likely]] {
+    auto* udp = reinterpret_cast<net::Udp*>(l4);
+    udp->source_port = source;
+    udp->destination_port = destination;
+    if (udp->checksum.raw == 0) return;  // IPv4: none was computed (RFC 768)
+    udp->checksum = net::updated(udp->checksum, l4_delta);
+    if (udp->checksum.raw == 0) udp->checksum.raw = 0xffff;  // zero would mean "none"
+  } else {
+    other_ports(l4, l4_length, protocol, source, destination);
   }
 }
 
@@ -93,19 +91,27 @@ void to_ipv6(Packet& packet, PacketMeta& meta, const IpAddress& source, const Ip
 /// (RFC 8200 8.1). It covers what the UDP length says; the packet may be longer.
 void complete_udp_checksum(std::uint8_t* l4, const IpAddress& source, const IpAddress& destination);
 
-/// Everything a mode that changes addresses or ports does to the packet, Ethernet header included.
-inline void apply(WorkerState& state, Packet& packet, PacketMeta& meta, const FlowTuple& to, std::uint16_t l4_delta,
-                  const NextHop& hop) {
-  if (meta.ipv6 == to.destination.is_v4()) [[unlikely]] {
-    if (meta.ipv6) {
-      to_ipv4(packet, meta, to.source, to.destination, state.ip_id++);
-    } else {
-      to_ipv6(packet, meta, to.source, to.destination);
-    }
-  } else if (meta.ipv6) {
+/// Addresses, ports and Ethernet header of a packet that stays in its family.
+[[gnu::always_inline]] inline void within_family(Packet& packet, const PacketMeta& meta, const FlowTuple& to, std::uint16_t l4_delta,
+                                                 const NextHop& hop) {
+  if (meta.ipv6) {
     ipv6_addresses(packet.data + meta.l3_offset, to.source, to.destination);
   } else {
     ipv4_addresses(packet.data + meta.l3_offset, to.source, to.destination);
+  }
+  ethernet(packet.data, hop);
+  ports(packet.data + meta.l4_offset, packet.length - meta.l4_offset, meta.protocol, to.source_port, to.destination_port,
+        l4_delta);
+}
+
+/// Everything a mode that changes addresses or ports does to the packet, Ethernet header included.
+inline void apply(WorkerState& state, Packet& packet, PacketMeta& meta, const FlowTuple& to, std::uint16_t l4_delta,
+                  const NextHop& hop) {
+  if (meta.ipv6 != to.destination.is_v4()) return within_family(packet, meta, to, l4_delta, hop);
+  if (meta.ipv6) {
+    to_ipv4(packet, meta, to.source, to.destination, state.ip_id++);
+  } else {
+    to_ipv6(packet, meta, to.source, to.destination);
   }
   ethernet(packet.data, hop);
   ports(packet.data + meta.l4_offset, packet.length - meta.l4_offset, meta.protocol, to.source_port, to.destination_port,

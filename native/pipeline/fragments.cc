@@ -137,7 +137,7 @@ SessionId find_elsewhere_or_create(WorkerState& state, Datagram& datagram, bool 
 /// Bytes by which this fragment grows on its way.
 std::int32_t growth_of(const WorkerState& state, const Session& session, Direction direction, const PacketMeta& meta) {
   if ((session.flags & session_flag::kCrossFamily) == 0 || is_tunnel(session.mode)) {
-    return direction == Direction::kInbound ? growth(state, session, meta) : 0;
+    return direction == Direction::kInbound ? growth(state, session, direction, meta) : 0;
   }
   const std::int32_t header = meta.ipv6
                                   ? meta.fragment_header + static_cast<std::int32_t>(sizeof(net::Ipv6Fragment)) - meta.l3_offset

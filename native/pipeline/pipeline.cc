@@ -28,8 +28,32 @@ constexpr std::uint32_t kProbeDistance = 16;
 
 bool is_syn(const PacketMeta& meta) { return meta.protocol == net::kProtocolTcp && (meta.tcp_flags & net::tcp_flag::kSyn) != 0; }
 
-/// A packet of a known session: on its way, or held, or dropped for lack of one.
-void forward(WorkerState& state, const NetworkView& network, Packet& packet, PacketMeta& meta, SessionRef ref, Verdict& verdict) {
+/// The first packet of a TCP connection in either direction: its MSS must suit both ways.
+[[gnu::noinline]] void clamp_syn(WorkerState& state, Session& session, Direction direction, Packet& packet, const PacketMeta& meta) {
+  if (direction == Direction::kInbound && session.next_hop_client == 0) {
+    bool unreachable;
+    session.next_hop_client = find_next_hop(state, session.client, unreachable);
+  }
+  if (clamp_mss(packet, meta, largest_segment(state, session))) state.counters.add(Counter::mss_clamped);
+}
+
+/// A packet that its link does not carry whole: cut, or refused with the size that fits.
+[[gnu::noinline]] void forward_too_big(WorkerState& state, SessionId id, Session& session, Direction direction, Packet& packet,
+                                       PacketMeta& meta, const NextHop& hop, std::int32_t grown, Verdict& verdict) {
+  if (!may_be_cut(packet, meta)) {
+    verdict = refuse_with_icmp(state, packet, meta, IcmpError::kTooBig,
+                               static_cast<std::uint32_t>(static_cast<std::int32_t>(hop.mtu) - grown), DropReason::mtu_exceeded);
+    return;
+  }
+  track(state, id, session, direction, meta, packet.length);
+  if (is_syn(meta)) clamp_syn(state, session, direction, packet, meta);
+  send_in_pieces(state, id, session, direction, packet, meta, hop, verdict);
+}
+
+/// A packet of a known session: on its way, or held, or dropped for lack of one. `kPlain`: is_plain(session).
+template <bool kPlain>
+[[gnu::always_inline]] inline void forward_as(WorkerState& state, const NetworkView& network, Packet& packet, PacketMeta& meta,
+                                              SessionRef ref, Verdict& verdict) {
   const SessionId id = ref_id(ref);
   const Direction direction = ref_direction(ref);
   Session& session = state.sessions->at(id);
@@ -40,28 +64,26 @@ void forward(WorkerState& state, const NetworkView& network, Packet& packet, Pac
     verdict = Verdict::drop(DropReason::interface_gone);
     return;
   }
-  const std::int32_t grown =
-      direction == Direction::kInbound || (session.flags & session_flag::kCrossFamily) != 0 ? growth(state, session, meta) : 0;
-  const bool too_big = static_cast<std::int32_t>(meta.l3_length) + grown > hop->mtu;
-  if (too_big && !may_be_cut(packet, meta)) [[unlikely]] {
-    verdict = refuse_with_icmp(state, packet, meta, IcmpError::kTooBig,
-                               static_cast<std::uint32_t>(static_cast<std::int32_t>(hop->mtu) - grown), DropReason::mtu_exceeded);
+  const std::int32_t grown = kPlain ? 0 : growth(state, session, direction, meta);
+  if (static_cast<std::int32_t>(meta.l3_length) + grown > hop->mtu) [[unlikely]] {
+    forward_too_big(state, id, session, direction, packet, meta, *hop, grown, verdict);
     return;
   }
   track(state, id, session, direction, meta, packet.length);
-  if (is_syn(meta)) [[unlikely]] {
-    if (direction == Direction::kInbound && session.next_hop_client == 0) {
-      bool unreachable;
-      session.next_hop_client = find_next_hop(state, session.client, unreachable);
-    }
-    if (clamp_mss(packet, meta, largest_segment(state, session))) state.counters.add(Counter::mss_clamped);
+  if (is_syn(meta)) [[unlikely]]
+    clamp_syn(state, session, direction, packet, meta);
+  if (kPlain) {
+    translate_plain(state, id, session, direction, packet, meta, *hop);
+  } else {
+    translate(state, id, session, direction, packet, meta, *hop);
   }
-  if (too_big) [[unlikely]] {
-    send_in_pieces(state, id, session, direction, packet, meta, *hop, verdict);
-    return;
-  }
-  translate(state, id, session, direction, packet, meta, *hop);
   verdict = Verdict::forward(hop->interface);
+}
+
+/// The modes beside full NAT, and the change of family: a function of their own, so that the packet loop keeps its registers.
+[[gnu::noinline]] void forward_any(WorkerState& state, const NetworkView& network, Packet& packet, PacketMeta& meta, SessionRef ref,
+                                   Verdict& verdict) {
+  forward_as<false>(state, network, packet, meta, ref, verdict);
 }
 
 /// A client that opens a connection from the ports of one that has ended: IPVS calls this connection reuse (conn_reuse_mode 1).
@@ -138,7 +160,11 @@ void run_pipeline(WorkerState& state, Batch& batch) {
       ref = follow_connection_id(state, batch.packets[i], metas[i], ref, batch.verdicts[i]);
       if (ref == kNoRef) continue;
     }
-    forward(state, network, batch.packets[i], metas[i], ref, batch.verdicts[i]);
+    if (is_plain(state.sessions->at(ref_id(ref)))) [[likely]] {
+      forward_as<true>(state, network, batch.packets[i], metas[i], ref, batch.verdicts[i]);
+    } else {
+      forward_any(state, network, batch.packets[i], metas[i], ref, batch.verdicts[i]);
+    }
   }
   finish_created(state);
   if (state.notes.fragment_count != 0) [[unlikely]] {

@@ -29,6 +29,13 @@ inline const IpAddress& vip_of(const WorkerState& state, const Session& session,
   return (session.flags & session_flag::kWideKey) != 0 ? detail.destination : state.service_slots[session.service].address;
 }
 
+/// The same for packets of sessions: where the detail line is, is found out only for a session that needs it.
+inline const IpAddress& vip_of(const WorkerState& state, SessionId id, const Session& session) {
+  if ((session.flags & session_flag::kWideKey) != 0) [[unlikely]]
+    return state.sessions->detail(id).destination;
+  return state.service_slots[session.service].address;
+}
+
 /// The port that the server is reached on.
 inline be16 server_port_of(const WorkerState& state, const Session& session) {
   const be16 port = state.server_slots[session.server].port;
@@ -63,28 +70,30 @@ inline std::uint32_t port_space(const WorkerState& state, const Session& session
   return kFirstSharedPortSpace + static_cast<std::uint32_t>(mix64(address.high ^ mix64(address.low ^ mix64(port))) % kSharedPortSpaces);
 }
 
+/// belongs_to() for the other side's packets of all modes but full NAT.
+[[gnu::noinline]] inline bool is_answer_of(const WorkerState& state, SessionId id, const Session& session, const PacketMeta& meta) {
+  return outbound_tuple(state, session, state.sessions->detail(id)) ==
+         FlowTuple{meta.source, meta.destination, meta.source_port, meta.destination_port};
+}
+
 /// True when `meta` is a packet of session `id` travelling in `direction`.
-inline bool belongs_to(const WorkerState& state, SessionId id, const Session& session, Direction direction,
-                       const PacketMeta& meta) {
+[[gnu::always_inline]] inline bool belongs_to(const WorkerState& state, SessionId id, const Session& session, Direction direction,
+                                              const PacketMeta& meta) {
   // Nearly always everything matches, so all of it is compared, without a branch after each part.
   const auto address_difference = [](const IpAddress& a, const IpAddress& b) { return (a.high ^ b.high) | (a.low ^ b.low); };
   const auto port_difference = [](be16 a, be16 b) { return static_cast<std::uint32_t>(a.raw ^ b.raw); };
-  const SessionDetail& detail = state.sessions->detail(id);  // an address; read only where the session says so
   std::uint64_t difference = static_cast<std::uint32_t>(session.protocol ^ meta.protocol);
   if (direction == Direction::kInbound) {
     difference |= address_difference(session.client, meta.source) | port_difference(session.client_port, meta.source_port) |
                   port_difference(session.vip_port, meta.destination_port) |
-                  address_difference(vip_of(state, session, detail), meta.destination);
+                  address_difference(vip_of(state, id, session), meta.destination);
   } else if (session.mode == ForwardMode::kFullNat) [[likely]] {
     difference |= address_difference(state.server_slots[session.server].address, meta.source) |
                   port_difference(server_port_of(state, session), meta.source_port) |
                   port_difference(session.local_port, meta.destination_port) |
                   address_difference(state.local_slots[session.local].address, meta.destination);
   } else {
-    difference |= outbound_tuple(state, session, detail) ==
-                          FlowTuple{meta.source, meta.destination, meta.source_port, meta.destination_port}
-                      ? 0u
-                      : 1u;
+    difference |= is_answer_of(state, id, session, meta) ? 0u : 1u;
   }
   return difference == 0;
 }

@@ -79,7 +79,8 @@ class alignas(kCacheLine) Worker {
   /// Mark packets that are sent, so that they are counted as what they are: an answer that ends a received packet's life, or a
   /// packet of our own beside one that is counted already.
   static constexpr std::uint8_t kReplyMark = 1;
-  static constexpr std::uint8_t kOwnMark = 2;
+  static constexpr std::uint8_t kOwnMark = 128;
+  static_assert(kBatchSize < kOwnMark);
   /// A turn may create 64 sessions per port, and the timer looks at each twice or more: as its slot comes nearer and at its end.
   static constexpr std::uint32_t kTimersPerTurn = 2 * kBatchSize;
 
@@ -236,13 +237,13 @@ class alignas(kCacheLine) Worker {
       sent += port->transmit(packets.subspan(sent));
     }
     std::uint64_t bytes = 0;
-    std::uint32_t replies = 0;
-    std::uint32_t own = 0;
+    std::uint32_t marks = 0;  // both counts in one sum
     for (const Packet& packet : packets.first(sent)) {
       bytes += packet.length;
-      replies += packet.reserved & kReplyMark;
-      own += packet.reserved / kOwnMark;
+      marks += packet.reserved;
     }
+    const std::uint32_t replies = marks % kOwnMark;
+    const std::uint32_t own = marks / kOwnMark;
     state_.counters.add(Counter::tx_packets, sent);
     state_.counters.add(Counter::tx_bytes, bytes);
     state_.counters.add(Counter::forwarded, sent - replies - own);
