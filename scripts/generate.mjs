@@ -60,6 +60,7 @@ async function configReference() {
   const states = [
     ...Object.keys(TIMEOUT_PROFILES.ipvs.tcp).map((state) => ['tcp', state]),
     ...Object.keys(TIMEOUT_PROFILES.ipvs.udp).map((state) => ['udp', state]),
+    ...Object.keys(TIMEOUT_PROFILES.ipvs.sctp).map((state) => ['sctp', state]),
   ];
   const names = Object.keys(TIMEOUT_PROFILES);
   const profiles = table(

@@ -56,7 +56,7 @@ export interface NativeServiceIdentity {
   readonly port: number;
   /** First and last, where the port is not one; [0, 65535] is any. */
   readonly ports?: readonly [number, number];
-  readonly protocol: 'tcp' | 'udp' | 'tcp+udp';
+  readonly protocol: 'tcp' | 'udp' | 'sctp' | 'tcp+udp';
   readonly matches: readonly NativeMatch[];
 }
 
@@ -110,6 +110,21 @@ export interface NativeTimeouts {
     readonly synAck: number;
   };
   readonly udp: { readonly oneWay: number; readonly normal: number };
+  readonly sctp: {
+    readonly init1: number;
+    readonly init: number;
+    readonly cookieSent: number;
+    readonly cookieReplied: number;
+    readonly cookieWait: number;
+    readonly cookie: number;
+    readonly cookieEchoed: number;
+    readonly established: number;
+    readonly shutdownSent: number;
+    readonly shutdownReceived: number;
+    readonly shutdownAckSent: number;
+    readonly rejected: number;
+    readonly closed: number;
+  };
 }
 
 /** What is fixed for the life of a dataplane. */

@@ -57,6 +57,20 @@ TimeoutTable decode_timeouts(const Napi::Object& object) {
   set(SessionState::kSynAck, tcp, "synAck");
   set(SessionState::kUdpOneWay, udp, "oneWay");
   set(SessionState::kUdpNormal, udp, "normal");
+  const auto sctp = object.Get("sctp").As<Napi::Object>();
+  set(SessionState::kSctpInit1, sctp, "init1");
+  set(SessionState::kSctpInit, sctp, "init");
+  set(SessionState::kSctpCookieSent, sctp, "cookieSent");
+  set(SessionState::kSctpCookieReplied, sctp, "cookieReplied");
+  set(SessionState::kSctpCookieWait, sctp, "cookieWait");
+  set(SessionState::kSctpCookie, sctp, "cookie");
+  set(SessionState::kSctpCookieEchoed, sctp, "cookieEchoed");
+  set(SessionState::kSctpEstablished, sctp, "established");
+  set(SessionState::kSctpShutdownSent, sctp, "shutdownSent");
+  set(SessionState::kSctpShutdownReceived, sctp, "shutdownReceived");
+  set(SessionState::kSctpShutdownAckSent, sctp, "shutdownAckSent");
+  set(SessionState::kSctpRejected, sctp, "rejected");
+  set(SessionState::kSctpClosed, sctp, "closed");
   return table;
 }
 

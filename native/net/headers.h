@@ -96,6 +96,13 @@ struct Sctp {
 };
 static_assert(sizeof(Sctp) == 12);
 
+struct SctpChunk {
+  std::uint8_t type;
+  std::uint8_t flags;
+  be16 length;  ///< bytes, this header included, padding to four bytes not (RFC 9260 3.2)
+};
+static_assert(sizeof(SctpChunk) == 4);
+
 struct Gre {
   be16 flags_version;  ///< 0: no checksum, key or sequence number (RFC 2784)
   be16 protocol;       ///< Ethernet type of what is inside

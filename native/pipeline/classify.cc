@@ -10,6 +10,8 @@
 #include "pipeline/icmp_translate.h"
 #include "pipeline/local.h"
 #include "pipeline/search.h"
+#include "sessions/sctp_state.h"
+#include "sessions/tcp_state.h"
 
 namespace millrace {
 
@@ -38,19 +40,18 @@ SessionId classify_miss(WorkerState& state, Packet& packet, const PacketMeta& me
   }
   if (owned->kind == OwnedAddress::Kind::kLocal) return verdict = to_local_address(state, packet, *owned), kNoSession;
 
-  if (meta.protocol == net::kProtocolTcp) {
-    constexpr std::uint8_t relevant = net::tcp_flag::kSyn | net::tcp_flag::kAck | net::tcp_flag::kRst | net::tcp_flag::kFin;
-    if ((meta.tcp_flags & relevant) != net::tcp_flag::kSyn) {
-      verdict = search_on(state, packet, DropReason::tcp_no_session);
-      return kNoSession;
-    }
+  if (meta.protocol == net::kProtocolTcp && !tcp_may_open(meta.tcp_flags)) {
+    return verdict = search_on(state, packet, DropReason::tcp_no_session), kNoSession;
+  }
+  if (meta.protocol == net::kProtocolSctp && !sctp_may_open(static_cast<SctpEvent>(meta.tcp_flags))) {
+    return verdict = search_on(state, packet, DropReason::sctp_no_session), kNoSession;
   }
   const ServiceTable* service = find_service(tables, packet, meta);
   if (service == nullptr) return verdict = Verdict::drop(DropReason::no_service), kNoSession;
   // A datagram that nobody handed over may belong to a flow that began with a fragment.
   std::uint32_t home;
   if (state.workers > 1 && packet.hops == 0 && meta.fragment == 0 && meta.protocol != net::kProtocolTcp &&
-      may_be_at_fragment_home(state, meta, home)) {
+      meta.protocol != net::kProtocolSctp && may_be_at_fragment_home(state, meta, home)) {
     return verdict = Verdict::handoff(home), kNoSession;
   }
   DropReason reason{};

@@ -15,6 +15,9 @@ SessionState first_state(const PacketMeta& meta, bool one_way) {
   if (meta.protocol == net::kProtocolTcp) {
     return next_tcp_state(SessionState::kNone, Direction::kInbound, meta.tcp_flags, one_way);
   }
+  if (meta.protocol == net::kProtocolSctp) {
+    return next_sctp_state(SessionState::kNone, Direction::kInbound, static_cast<SctpEvent>(meta.tcp_flags), one_way);
+  }
   return SessionState::kUdpOneWay;
 }
 
@@ -117,7 +120,8 @@ SessionId create_session(WorkerState& state, const ServiceTable& service, const 
   }
   session.l4_delta = l4_delta(state, session, detail);
   const bool one_way = (session.flags & session_flag::kOneWay) != 0;
-  session.state = meta.protocol == net::kProtocolTcp ? SessionState::kNone : SessionState::kUdpOneWay;
+  const bool followed = meta.protocol == net::kProtocolTcp || meta.protocol == net::kProtocolSctp;
+  session.state = followed ? SessionState::kNone : SessionState::kUdpOneWay;
   session.deadline_ms = state.now_ms + state.snapshot->timeouts_ms[static_cast<std::size_t>(first_state(meta, one_way))];
 
   const SessionId id = insert(state, session, detail);

@@ -227,6 +227,17 @@ void translate_fragment(WorkerState& state, SessionId id, const Session& session
                  to.destination_port, inbound ? session.l4_delta : net::inverse(session.l4_delta));
 }
 
+/// Whether an SCTP packet's ports change: its CRC covers the whole packet, so a fragment of it cannot be made right.
+bool checksum_out_of_reach(const WorkerState& state, SessionId id, const Session& session, Direction direction) {
+  if (session.protocol != net::kProtocolSctp || is_one_way(session.mode)) return false;
+  const SessionDetail& detail = state.sessions->detail(id);
+  const FlowTuple from = inbound_tuple(state, session, detail), to = inbound_translated(state, session, detail);
+  const FlowTuple back_from = outbound_tuple(state, session, detail), back_to = outbound_translated(state, session, detail);
+  return direction == Direction::kInbound
+             ? from.source_port != to.source_port || from.destination_port != to.destination_port
+             : back_from.source_port != back_to.source_port || back_from.destination_port != back_to.destination_port;
+}
+
 /// A fragment that cannot change its family: the reason. True when it can.
 bool family_may_change(const Packet& packet, const PacketMeta& meta, DropReason& reason) {
   if (meta.ipv6) {
@@ -253,6 +264,10 @@ void forward_fragment(WorkerState& state, const NetworkView& network, Datagram& 
   if (changes_family && !family_may_change(packet, meta, reason)) {
     state.fragments->kill(datagram, [](const Packet&) {});
     verdict = Verdict::drop(reason);
+    return;
+  }
+  if (checksum_out_of_reach(state, id, session, direction)) {
+    verdict = Verdict::drop(DropReason::fragment_unsupported);
     return;
   }
   packet.reserved = kRecorded;  // the held queue keeps it as it is
@@ -366,6 +381,14 @@ void send_in_pieces(WorkerState& state, SessionId id, const Session& session, Di
     // Of a whole datagram all bytes are here, for once.
     if (meta.fragment == 0 && meta.protocol == net::kProtocolUdp && udp->checksum.raw == 0) {
       rewrite::complete_udp_checksum(packet.data + meta.l4_offset, meta.source, meta.destination);
+    }
+    if (meta.fragment == 0 && meta.protocol == net::kProtocolSctp) {
+      // The checksum covers all pieces; the first one finds its ports changed already.
+      const SessionDetail& detail = state.sessions->detail(id);
+      const FlowTuple to = direction == Direction::kInbound ? inbound_translated(state, session, detail)
+                                                            : outbound_translated(state, session, detail);
+      rewrite::ports(packet.data + meta.l4_offset, packet.length - meta.l4_offset, meta.protocol, to.source_port,
+                     to.destination_port, session.l4_delta);
     }
   }
   if (!cut_first) translate_fragment(state, id, session, direction, packet, meta, hop);

@@ -1,9 +1,10 @@
-// Bounds-checked parsing of Ethernet, IPv4, IPv6 with extension headers, TCP, UDP, ICMP.
+// Bounds-checked parsing of Ethernet, IPv4, IPv6 with extension headers, TCP, UDP, SCTP, ICMP.
 #include "pipeline/parse.h"
 
 #include <cstring>
 
 #include "net/checksum.h"
+#include "sessions/sctp_state.h"
 
 namespace millrace {
 
@@ -190,12 +191,39 @@ bool parse_udp(const Packet& packet, PacketMeta& meta, DropReason& reason) {
   return true;
 }
 
-/// Of a fragment only TCP and UDP are anybody's: an ICMP message has to be whole to be answered or translated.
+/// What a packet means: its first chunk; an ABORT behind the cookie chunks, which may be bundled, counts more. All chunks are for the
+/// hosts to judge.
+SctpEvent event_of(const std::uint8_t* chunks, std::uint32_t room) {
+  const auto* first = reinterpret_cast<const net::SctpChunk*>(chunks);
+  const std::uint32_t second = (first->length.host() + 3u) / 4u * 4u;
+  const bool cookie = first->type == sctp_chunk::kCookieEcho || first->type == sctp_chunk::kCookieAck;
+  if (cookie && second + sizeof(net::SctpChunk) <= room && chunks[second] == sctp_chunk::kAbort) return SctpEvent::kAbort;
+  return sctp_event(first->type);
+}
+
+bool parse_sctp(const Packet& packet, PacketMeta& meta, DropReason& reason) {
+  const std::uint32_t room = packet.length - meta.l4_offset;
+  const bool whole = meta.fragment == 0;
+  constexpr std::uint32_t headers = sizeof(net::Sctp) + sizeof(net::SctpChunk);
+  if (room < headers) return reason = whole ? DropReason::sctp_header_invalid : DropReason::fragment_tiny, false;
+  const auto* sctp = at<net::Sctp>(packet, meta.l4_offset);
+  const std::uint32_t first = meta.l4_offset + static_cast<std::uint32_t>(sizeof(net::Sctp));
+  const std::uint32_t length = at<net::SctpChunk>(packet, first)->length.host();
+  if (length < sizeof(net::SctpChunk) || (whole && length > packet.length - first)) {
+    return reason = DropReason::sctp_header_invalid, false;
+  }
+  meta.source_port = sctp->source_port;
+  meta.destination_port = sctp->destination_port;
+  meta.tcp_flags = static_cast<std::uint8_t>(event_of(packet.data + first, packet.length - first));
+  return true;
+}
+
+/// Of a fragment only what has sessions is anybody's: an ICMP message has to be whole to be answered or translated.
 bool parse_fragment(const PacketMeta& meta, DropReason& reason) {
   const bool later = is_later_fragment(meta);
   // The protocol of later IPv6 fragments means nothing (RFC 8200 4.5).
   if (later && meta.ipv6) return true;
-  if (meta.protocol != net::kProtocolTcp && meta.protocol != net::kProtocolUdp) {
+  if (meta.protocol != net::kProtocolTcp && meta.protocol != net::kProtocolUdp && meta.protocol != net::kProtocolSctp) {
     return reason = DropReason::fragment_unsupported, false;
   }
   // Would overwrite the flags of a TCP header (RFC 1858 4).
@@ -216,6 +244,9 @@ bool parse_transport(const Packet& packet, PacketMeta& meta, DropReason& reason)
       break;
     case net::kProtocolUdp:
       if (!parse_udp(packet, meta, reason)) return false;
+      break;
+    case net::kProtocolSctp:
+      if (!parse_sctp(packet, meta, reason)) return false;
       break;
     case net::kProtocolIcmp:
     case net::kProtocolIcmpv6:

@@ -25,7 +25,7 @@ struct alignas(64) PacketMeta {
   be16 source_port{};
   be16 destination_port{};
   std::uint8_t protocol = 0;
-  /// TCP flags byte; of ICMP: the type.
+  /// TCP flags byte; of ICMP: the type; of SCTP: an SctpEvent.
   std::uint8_t tcp_flags = 0;
   bool ipv6 = false;
   std::uint8_t ttl = 0;

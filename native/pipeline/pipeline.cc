@@ -88,6 +88,10 @@ template <bool kPlain>
 
 /// A client that opens a connection from the ports of one that has ended: IPVS calls this connection reuse (conn_reuse_mode 1).
 bool begins_anew(const Session& session, Direction direction, const PacketMeta& meta) {
+  if (meta.protocol == net::kProtocolSctp) [[unlikely]] {
+    return direction == Direction::kInbound && sctp_may_open(static_cast<SctpEvent>(meta.tcp_flags)) &&
+           sctp_is_over(session.state);
+  }
   constexpr std::uint8_t opening = net::tcp_flag::kSyn | net::tcp_flag::kAck;
   return meta.protocol == net::kProtocolTcp && (meta.tcp_flags & opening) == net::tcp_flag::kSyn &&
          direction == Direction::kInbound && tcp_is_over(session.state);

@@ -5,6 +5,7 @@
 #include "net/headers.h"
 #include "pipeline/parse.h"
 #include "pipeline/worker_state.h"
+#include "sessions/sctp_state.h"
 #include "sessions/tcp_state.h"
 
 namespace millrace {
@@ -60,6 +61,9 @@ inline void track(WorkerState& state, SessionId id, Session& session, Direction 
   SessionState next;
   if (session.protocol == net::kProtocolTcp) {
     next = next_tcp_state(session.state, direction, meta.tcp_flags, (session.flags & session_flag::kOneWay) != 0);
+  } else if (session.protocol == net::kProtocolSctp) [[unlikely]] {
+    next = next_sctp_state(session.state, direction, static_cast<SctpEvent>(meta.tcp_flags),
+                           (session.flags & session_flag::kOneWay) != 0);
   } else {
     next = next_udp_state(session.state, direction);
   }

@@ -18,7 +18,8 @@
 
 namespace millrace {
 
-/// TCP states of IPVS (net/ip_vs.h IP_VS_TCP_S_*), then the two of UDP. The order is that of the transition tables.
+/// TCP states of IPVS (net/ip_vs.h IP_VS_TCP_S_*), the two of UDP (AH and ESP use them too), and those of SCTP (IP_VS_SCTP_S_*).
+/// The order is that of the transition tables. All protocols begin in kNone.
 enum class SessionState : std::uint8_t {
   kNone,
   kEstablished,
@@ -33,6 +34,19 @@ enum class SessionState : std::uint8_t {
   kSynAck,
   kUdpOneWay,
   kUdpNormal,
+  kSctpInit1,
+  kSctpInit,
+  kSctpCookieSent,
+  kSctpCookieReplied,
+  kSctpCookieWait,
+  kSctpCookie,
+  kSctpCookieEchoed,
+  kSctpEstablished,
+  kSctpShutdownSent,
+  kSctpShutdownReceived,
+  kSctpShutdownAckSent,
+  kSctpRejected,
+  kSctpClosed,
   kCount
 };
 inline constexpr std::size_t kSessionStates = static_cast<std::size_t>(SessionState::kCount);

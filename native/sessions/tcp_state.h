@@ -1,6 +1,7 @@
 // Session states and their timeouts: what a packet's flags do to a TCP session, and how long each state lasts.
 // The transitions and timeouts are those of Linux IPVS 6.1 (net/netfilter/ipvs/ip_vs_proto_tcp.c, ip_vs_proto_udp.c), recorded
-// from a live kernel; the second timeout profile is that of DPVS 1.9. test/native/sessions/tcp_state_test.cc has the recordings.
+// from a live kernel; the second timeout profile is that of DPVS 1.9. test/native/sessions/recordings_test.cc compares them. SCTP has
+// its own file, sctp_state.h; its timeouts and names are here with all others.
 // It is a follower, not a guardian: sequence numbers are not looked at, so it must never be the reason to drop a packet.
 // Thread: any. Tables only.
 #pragma once
@@ -66,10 +67,10 @@ constexpr bool tcp_may_open(std::uint8_t flags) { return (flags & (tcp_flag::kSy
 constexpr bool tcp_is_over(SessionState state) { return state == SessionState::kTimeWait || state == SessionState::kClose; }
 
 /// Whether a session in this state counts as an active connection of its server; all others count as inactive. As recorded: TCP
-/// from the first SYN until the first FIN or RST, UDP never.
+/// from the first SYN until the first FIN or RST, SCTP while established, UDP never.
 constexpr bool is_active(SessionState state) {
   return state == SessionState::kEstablished || state == SessionState::kSynSent || state == SessionState::kSynRecv ||
-         state == SessionState::kSynAck;
+         state == SessionState::kSynAck || state == SessionState::kSctpEstablished;
 }
 
 enum class TimeoutProfile : std::uint8_t { kIpvs, kDpvs };
@@ -77,7 +78,7 @@ enum class TimeoutProfile : std::uint8_t { kIpvs, kDpvs };
 /// Timeouts of all states, in milliseconds. kIpvs: the kernel's defaults. kDpvs: short ones, for many short connections.
 const TimeoutTable& default_timeouts(TimeoutProfile profile);
 
-/// The name of a state in listings: "ESTABLISHED", "UDP".
+/// The name of a state in listings: "ESTABLISHED", "UDP", "C-WAIT".
 std::string_view state_name(SessionState state);
 
 }  // namespace millrace

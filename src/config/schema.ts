@@ -154,6 +154,25 @@ const TimeoutsByState = section(
       'Seconds without a packet after which a UDP session goes, per state.',
       { default: {} },
     ),
+    sctp: section(
+      {
+        init1: seconds('First INIT of the client, no answer yet'),
+        init: seconds('INIT repeated, no answer yet'),
+        cookieSent: seconds('INIT-ACK seen from the server'),
+        cookieReplied: seconds('Client has answered with its cookie'),
+        cookieWait: seconds('INIT seen from the server'),
+        cookie: seconds('Client has answered with INIT-ACK'),
+        cookieEchoed: seconds('Server has answered with its cookie'),
+        established: seconds('Association established'),
+        shutdownSent: seconds('Server shuts down'),
+        shutdownReceived: seconds('Client shuts down'),
+        shutdownAckSent: seconds('Server has acknowledged the shutdown'),
+        rejected: seconds('INIT answered with ABORT'),
+        closed: seconds('Association over'),
+      },
+      'Seconds without a packet after which an SCTP session goes, per state. A session begins in `tcp.none`, as all do.',
+      { default: {} },
+    ),
   },
   'Timeouts that differ from a profile.',
 );
@@ -168,8 +187,8 @@ const Sessions = section(
     }),
     timeouts: Type.Union([Type.Enum([...TIMEOUT_PROFILE_NAMES]), TimeoutsByState], {
       default: 'ipvs',
-      description: 'Name of a profile (`ipvs`, `dpvs`), or a mapping with `profile`, `tcp` and `udp`.',
-      'x-expected': 'the name of a profile ("ipvs" or "dpvs"), or a mapping with profile, tcp and udp',
+      description: 'Name of a profile (`ipvs`, `dpvs`), or a mapping with `profile`, `tcp`, `udp` and `sctp`.',
+      'x-expected': 'the name of a profile ("ipvs" or "dpvs"), or a mapping with profile, tcp, udp and sctp',
     }),
   },
   'How many sessions are kept and for how long.',
@@ -346,12 +365,12 @@ const Service = section(
       }),
     ),
     port: Type.Optional(
-      servicePorts('Port that clients connect to, a range of ports, or `any`. Required for `tcp`, `udp` and `tcp+udp`.'),
+      servicePorts('Port that clients connect to, a range of ports, or `any`. Required for all but `match`.'),
     ),
     protocol: Type.Optional(
-      Type.Enum(['tcp', 'udp', 'tcp+udp'], {
+      Type.Enum(['tcp', 'udp', 'sctp', 'tcp+udp'], {
         description: 'Transport protocol. `tcp+udp`: both, with one list of servers. Required unless there is `match`.',
-        'x-refused': { sctp: 'SCTP is not part of this version', icmp: 'only TCP and UDP have ports to balance' },
+        'x-refused': { icmp: 'ICMP has no ports to balance: echo requests to a VIP are answered, errors are translated' },
       }),
     ),
     match: Type.Optional(

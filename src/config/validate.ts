@@ -61,7 +61,7 @@ function fillUnionDefaults(value: unknown): void {
   if (typeof sessions !== 'object' || sessions === null) return;
   const timeouts: unknown = Reflect.get(sessions, 'timeouts');
   if (typeof timeouts !== 'object' || timeouts === null || Array.isArray(timeouts)) return;
-  Reflect.set(sessions, 'timeouts', { profile: 'ipvs', tcp: {}, udp: {}, ...timeouts });
+  Reflect.set(sessions, 'timeouts', { profile: 'ipvs', tcp: {}, udp: {}, sctp: {}, ...timeouts });
 }
 
 /**

@@ -43,3 +43,12 @@ export function updatedChecksum(checksum: number, before: Uint8Array, after: Uin
   sum = onesComplementSum(after, sum);
   return ~sum & 0xffff;
 }
+
+/** CRC32c, bit by bit (RFC 9260 appendix A): the checksum of SCTP. */
+export function crc32c(bytes: Uint8Array): number {
+  let crc = 0xffffffff;
+  for (const byte of bytes) {
+    for (let bit = 0; bit < 8; bit++) crc = ((crc >>> 1) ^ (((crc ^ (byte >>> bit)) & 1) === 1 ? 0x82f63b78 : 0)) >>> 0;
+  }
+  return ~crc >>> 0;
+}

@@ -48,6 +48,15 @@ inline std::uint32_t sum(const Bytes& bytes, std::uint32_t start = 0) {
   return start;
 }
 
+/// Bit by bit (RFC 9260 appendix A).
+inline std::uint32_t crc32c(const Bytes& bytes) {
+  std::uint32_t crc = 0xffffffffu;
+  for (const std::uint8_t byte : bytes) {
+    for (int bit = 0; bit < 8; bit++) crc = (crc >> 1) ^ (((crc ^ (byte >> bit)) & 1u) != 0 ? 0x82f63b78u : 0u);
+  }
+  return ~crc;
+}
+
 [[noreturn]] inline void refuse(const char* what, const std::string& text) {
   std::fprintf(stderr, "packet_builder.h: not %s: \"%s\"\n", what, text.c_str());
   std::abort();
@@ -192,6 +201,22 @@ struct IcmpFields {
   std::uint16_t checksum_error = 0;
 };
 
+/// Type, flags and what follows the chunk's length; padded with zeros to a multiple of 4 behind that length.
+struct SctpChunkFields {
+  std::uint8_t type = 0;
+  std::uint8_t flags = 3;
+  Bytes value{};
+  std::optional<std::uint16_t> length{};
+};
+struct SctpFields {
+  std::uint16_t source_port = 40000;
+  std::uint16_t destination_port = 9100;
+  std::uint32_t verification_tag = 0x01020304;
+  std::vector<SctpChunkFields> chunks{};
+  /// Added to the right CRC (exclusive or).
+  std::uint32_t checksum_error = 0;
+};
+
 class PacketBuilder {
  public:
   PacketBuilder& eth(EthFields f = {}) { return add(std::move(f)); }
@@ -202,6 +227,7 @@ class PacketBuilder {
   PacketBuilder& extension(ExtensionFields f) { return add(std::move(f)); }
   PacketBuilder& tcp(TcpFields f = {}) { return add(std::move(f)); }
   PacketBuilder& udp(UdpFields f = {}) { return add(std::move(f)); }
+  PacketBuilder& sctp(SctpFields f = {}) { return add(std::move(f)); }
   /// ICMP over IPv4, ICMPv6 (with its pseudo header) over IPv6.
   PacketBuilder& icmp(IcmpFields f = {}) { return add(std::move(f)); }
   PacketBuilder& payload(std::string_view text) { return add(Bytes(text.begin(), text.end())); }
@@ -232,7 +258,7 @@ class PacketBuilder {
   }
 
  private:
-  using Layer = std::variant<EthFields, VlanFields, Ipv4Fields, Ipv6Fields, ExtensionFields, TcpFields, UdpFields, IcmpFields, Bytes>;
+  using Layer = std::variant<EthFields, VlanFields, Ipv4Fields, Ipv6Fields, ExtensionFields, TcpFields, UdpFields, SctpFields, IcmpFields, Bytes>;
   struct Addresses {
     Bytes source, destination;
   };
@@ -254,6 +280,7 @@ class PacketBuilder {
     if (is<ExtensionFields>(i)) return std::get<ExtensionFields>(layers_[i]).kind;
     if (is<TcpFields>(i)) return 6;
     if (is<UdpFields>(i)) return 17;
+    if (is<SctpFields>(i)) return 132;
     if (is<IcmpFields>(i)) return v6 ? 58 : 1;
     return v6 ? 59 : 0;
   }
@@ -353,6 +380,25 @@ class PacketBuilder {
     packet_detail::put16(out, 0);
     packet_detail::append(out, rest);
     fill_checksum(out, 6, pseudo(addresses, 17, out.size()), f.checksum, f.checksum_error, true);
+    return out;
+  }
+
+  Bytes encode_layer(const SctpFields& f, std::size_t i, const Addresses* addresses) const {
+    Bytes out;
+    packet_detail::put16(out, f.source_port);
+    packet_detail::put16(out, f.destination_port);
+    packet_detail::put32(out, f.verification_tag);
+    packet_detail::put32(out, 0);
+    for (const SctpChunkFields& chunk : f.chunks) {
+      out.push_back(chunk.type);
+      out.push_back(chunk.flags);
+      packet_detail::put16(out, chunk.length.value_or(static_cast<std::uint16_t>(4 + chunk.value.size())));
+      packet_detail::append(out, chunk.value);
+      packet_detail::pad_to_multiple(out, 4);
+    }
+    packet_detail::append(out, encode(i + 1, addresses));
+    const std::uint32_t crc = packet_detail::crc32c(out) ^ f.checksum_error;
+    for (std::size_t n = 0; n < 4; n++) out[8 + n] = static_cast<std::uint8_t>(crc >> (8 * n));  // RFC 9260 appendix A
     return out;
   }
 

@@ -5,7 +5,7 @@
 // Lengths, protocol numbers and checksums are computed unless a field says otherwise, so that one wrong thing can be built at a time.
 // Guarantees: build() is pure and may be called again; nothing is shared with native/. Runs in tests only.
 
-import { internetChecksum, onesComplementAdd, pseudoHeaderSum } from '../../oracle/checksum.js';
+import { crc32c, internetChecksum, onesComplementAdd, pseudoHeaderSum } from '../../oracle/checksum.js';
 import { ipBytes, ipv4Bytes, ipv6Bytes, macBytes } from './address.js';
 import type { TcpOption } from './tcp-options.js';
 
@@ -86,6 +86,23 @@ export interface UdpFields extends ChecksumFields {
   readonly length?: number;
 }
 
+/** A chunk: type, flags, and what follows its length; padded with zeros behind that length. */
+export interface SctpChunkFields {
+  readonly type: number;
+  readonly flags?: number;
+  readonly length?: number;
+  readonly value?: Uint8Array;
+}
+
+export interface SctpFields {
+  readonly sourcePort: number;
+  readonly destinationPort: number;
+  readonly tag?: number;
+  readonly chunks?: readonly SctpChunkFields[];
+  /** Bits by which the CRC32c is wrong. */
+  readonly checksumError?: number;
+}
+
 export interface IcmpFields extends ChecksumFields {
   readonly type: number;
   readonly code?: number;
@@ -110,6 +127,7 @@ type Layer =
   | { readonly kind: 'extension'; readonly fields: ExtensionFields }
   | { readonly kind: 'tcp'; readonly fields: TcpFields }
   | { readonly kind: 'udp'; readonly fields: UdpFields }
+  | { readonly kind: 'sctp'; readonly fields: SctpFields }
   | { readonly kind: 'icmp' | 'icmpv6'; readonly fields: IcmpFields }
   | { readonly kind: 'arp'; readonly fields: ArpFields }
   | { readonly kind: 'payload'; readonly fields: Uint8Array };
@@ -120,7 +138,7 @@ interface Pseudo {
 }
 
 const ETHERTYPE: Partial<Record<Layer['kind'], number>> = { vlan: 0x8100, ipv4: 0x0800, ipv6: 0x86dd, arp: 0x0806 };
-const PROTOCOL: Partial<Record<Layer['kind'], number>> = { tcp: 6, udp: 17, icmp: 1, icmpv6: 58 };
+const PROTOCOL: Partial<Record<Layer['kind'], number>> = { tcp: 6, udp: 17, sctp: 132, icmp: 1, icmpv6: 58 };
 const TCP_FLAGS = 'FSRPAUEC';
 const NO_NEXT_HEADER = 59;
 
@@ -176,6 +194,9 @@ export class PacketBuilder {
   }
   udp(fields: UdpFields): this {
     return this.#add({ kind: 'udp', fields });
+  }
+  sctp(fields: SctpFields): this {
+    return this.#add({ kind: 'sctp', fields });
   }
   icmp(fields: IcmpFields): this {
     return this.#add({ kind: 'icmp', fields });
@@ -246,6 +267,8 @@ export class PacketBuilder {
         return encodeTcp(layer.fields, pseudo, rest);
       case 'udp':
         return encodeUdp(layer.fields, pseudo, rest);
+      case 'sctp':
+        return encodeSctp(layer.fields, rest);
       case 'icmp':
         return encodeIcmp(layer.fields, 0, rest);
       case 'icmpv6':
@@ -346,6 +369,18 @@ function encodeUdp(f: UdpFields, pseudo: Pseudo | undefined, rest: Uint8Array): 
   const datagram = concat(u16(f.sourcePort), u16(f.destinationPort), u16(f.length ?? 8 + rest.length), [0, 0], rest);
   const start = pseudo ? pseudoHeaderSum(pseudo.source, pseudo.destination, 17, datagram.length) : 0;
   return withChecksum(datagram, 6, f, start, true);
+}
+
+function encodeSctp(f: SctpFields, rest: Uint8Array): Uint8Array {
+  const chunks = (f.chunks ?? []).flatMap((chunk) => {
+    const value = [...(chunk.value ?? [])];
+    return padded([chunk.type, chunk.flags ?? 0, ...u16(chunk.length ?? 4 + value.length), ...value], 4);
+  });
+  const bytes = concat(u16(f.sourcePort), u16(f.destinationPort), u32(f.tag ?? 0x01020304), u32(0), chunks, rest);
+  const crc = (crc32c(bytes) ^ (f.checksumError ?? 0)) >>> 0;
+  // The least significant byte goes first (RFC 9260 appendix A).
+  bytes.set([crc & 0xff, (crc >>> 8) & 0xff, (crc >>> 16) & 0xff, crc >>> 24], 8);
+  return bytes;
 }
 
 function encodeIcmp(f: IcmpFields, start: number, rest: Uint8Array): Uint8Array {
