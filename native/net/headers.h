@@ -20,6 +20,9 @@ static_assert(sizeof(Ethernet) == 14);
 
 inline constexpr be16 kEtherTypeIpv4{0x0800};
 inline constexpr be16 kEtherTypeIpv6{0x86dd};
+/// Tags of IEEE 802.1Q: customer's and service provider's (802.1ad).
+inline constexpr be16 kEtherTypeVlan{0x8100};
+inline constexpr be16 kEtherTypeServiceVlan{0x88a8};
 
 struct Ipv4 {
   std::uint8_t version_ihl;

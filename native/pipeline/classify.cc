@@ -32,6 +32,9 @@ SessionId classify_miss(WorkerState& state, Packet& packet, const PacketMeta& me
   const OwnedAddress* owned = tables.owner_of(meta.destination);
   // A v4-mapped destination inside an IPv6 header would look like our IPv4 address (net/address.h).
   if (owned == nullptr || meta.ipv6 == meta.destination.is_v4()) {
+    if (is_from_nat_server(state, meta)) {
+      return verdict = to_owner(state, packet, meta.hash, DropReason::nat_no_session), kNoSession;
+    }
     return verdict = Verdict::drop(DropReason::address_not_owned), kNoSession;
   }
   if (meta.protocol == net::kProtocolIcmp || meta.protocol == net::kProtocolIcmpv6) {

@@ -34,6 +34,14 @@ bool answers_are_taken(const WorkerState& state, const Session& session, const S
   }) != kNoRef;
 }
 
+/// A NAT server that is a client of a VIP: what it sent would come to its neighbour as from itself and be answered past us, and to itself
+/// as from nowhere. Such a session has a local address towards the server.
+ForwardMode mode_for(const WorkerState& state, const ServerIdentity& server, const PacketMeta& meta) {
+  const bool hairpin = server.mode == ForwardMode::kNat && meta.source_port.raw != 0 &&
+                       state.snapshot->services->nat_hosts.contains(meta.source);
+  return hairpin ? ForwardMode::kFullNat : server.mode;
+}
+
 /// Takes a local address and port where the mode needs them.
 bool take_local_port(WorkerState& state, const ServerIdentity& server, Session& session, const SessionDetail& detail) {
   const auto& locals = state.snapshot->services->locals_of_worker[state.worker][server.address.is_v4() ? 0 : 1];
@@ -71,7 +79,12 @@ SessionId insert(WorkerState& state, const Session& session, const SessionDetail
   const SessionHashes hashes = hashes_of(state, session, detail);
   if ((session.flags & session_flag::kOneWay) != 0) return state.sessions->insert_one_way(hashes.inbound, Direction::kInbound);
   const SessionId id = state.sessions->begin_insert(hashes.inbound, hashes.outbound);
-  if (id != kNoSession) state.notes.created[state.notes.created_count++] = {id, hashes.outbound};
+  if (id == kNoSession) return id;
+  state.notes.created[state.notes.created_count++] = {id, hashes.outbound};
+  // Before the request leaves: its answer may come to any worker.
+  if (session.mode == ForwardMode::kNat && state.session_owners != nullptr) {
+    state.session_owners->add(hashes.outbound, state.worker);
+  }
   return id;
 }
 
@@ -103,7 +116,7 @@ SessionId create_session(WorkerState& state, const ServiceTable& service, const 
   session.service = service.slot;
   session.server = server_slot;
   session.protocol = meta.protocol;
-  session.mode = server.mode;
+  session.mode = mode_for(state, server, meta);
   session.flags = meta.ipv6 ? session_flag::kIpv6 : std::uint8_t{0};
   if (service.scheduler == QuicConnectionId::kKind) session.flags |= session_flag::kConnectionId;
   if (is_one_way(server.mode)) session.flags |= session_flag::kOneWay;
@@ -112,8 +125,8 @@ SessionId create_session(WorkerState& state, const ServiceTable& service, const 
     session.flags |= session_flag::kWideKey;
     detail.destination = meta.destination;
   }
-  if (uses_local_port(server.mode) && !take_local_port(state, server, session, detail)) {
-    return reason = DropReason::local_ports_exhausted, kNoSession;
+  if (uses_local_port(session.mode) && !take_local_port(state, server, session, detail)) {
+    return reason = session.mode == server.mode ? DropReason::local_ports_exhausted : DropReason::hairpin_no_local_port, kNoSession;
   }
   if (is_tunnel(server.mode) && !choose_tunnel_source(state, server, meta, session)) {
     return reason = DropReason::local_ports_exhausted, kNoSession;
@@ -171,6 +184,9 @@ void remove_session(WorkerState& state, SessionId id, const SessionHashes& hashe
   if ((session.flags & session_flag::kOneWay) != 0) {
     state.sessions->erase_one_way(id, hashes.inbound, Direction::kInbound);
   } else {
+    if (session.mode == ForwardMode::kNat && state.session_owners != nullptr) {
+      state.session_owners->remove(hashes.outbound, state.worker);
+    }
     state.sessions->erase(id, hashes.inbound, hashes.outbound);
   }
 }

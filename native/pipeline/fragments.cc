@@ -117,6 +117,14 @@ SessionId find_elsewhere_or_create(WorkerState& state, Datagram& datagram, bool 
                                    Verdict& verdict) {
   const OwnedAddress* owned = state.snapshot->services->owner_of(meta.destination);
   const bool local = owned != nullptr && owned->kind == OwnedAddress::Kind::kLocal;
+  if (owned == nullptr && at_home && !datagram.key.round && state.session_owners != nullptr) {
+    const std::uint32_t owner = state.session_owners->find(meta.hash);
+    if (owner < state.workers && owner != state.worker) {
+      datagram.pass_to = static_cast<std::uint16_t>(owner);
+      verdict = Verdict::handoff(owner);
+      return kNoSession;
+    }
+  }
   if (state.workers > 1 && !local && !datagram.key.round) {
     if (at_home) {
       if (!take_search_budget(state)) {

@@ -446,15 +446,15 @@ Verdict from_tunnel(WorkerState& state, SessionId id, Packet& packet, const Pack
   return send_on(state, session, Direction::kOutbound, packet, packet.length - meta.l3_offset, hop);
 }
 
-/// Nobody here knows the quoted packet: the owner of the local address may, or any other worker.
-Verdict ask_others(WorkerState& state, const Packet& packet, const PacketMeta& meta) {
+/// Nobody here knows the quoted packet: the owner of the local address may, or any other worker. `flow`: hash of its answers.
+Verdict ask_others(WorkerState& state, const Packet& packet, const PacketMeta& meta, std::uint64_t flow) {
   const OwnedAddress* owned = state.snapshot->services->owner_of(meta.destination);
   if (owned != nullptr && owned->kind == OwnedAddress::Kind::kLocal) {
     const std::uint32_t owner = state.local_slots[owned->local].worker;
     if (owner != state.worker && packet.hops < state.workers) return Verdict::handoff(owner);
     return Verdict::drop(DropReason::icmp_no_session);
   }
-  return search_on(state, packet, DropReason::icmp_no_session);
+  return to_owner(state, packet, flow, DropReason::icmp_no_session);
 }
 
 bool checksum_right(const Packet& packet, const PacketMeta& meta) {
@@ -548,7 +548,7 @@ Verdict translate_icmp_error(WorkerState& state, Packet& packet, const PacketMet
   if (ref == kNoRef) {
     Quote inner;
     SessionId id;
-    if (!read_tunnelled(state, quote, inner, id)) return ask_others(state, packet, meta);
+    if (!read_tunnelled(state, quote, inner, id)) return ask_others(state, packet, meta, flow);
     const NextHop* hop = way_on(state, id, Direction::kOutbound, packet, verdict);
     return hop == nullptr ? verdict : from_tunnel(state, id, packet, meta, icmp, quote, inner, *hop);
   }

@@ -25,4 +25,20 @@ inline Verdict search_on(WorkerState& state, const Packet& packet, DropReason re
   return Verdict::drop(reason);
 }
 
+/// The worker that has the session of an answer of a NAT server, if the packet has not been there yet; else the next one to ask.
+inline Verdict to_owner(WorkerState& state, const Packet& packet, std::uint64_t hash, DropReason reason) {
+  if (packet.hops == 0 && state.session_owners != nullptr) {
+    const std::uint32_t owner = state.session_owners->find(hash);
+    if (owner < state.workers && owner != state.worker) return Verdict::handoff(owner);
+  }
+  return search_on(state, packet, reason);
+}
+
+/// Whether this comes from where a server in mode nat answers from.
+inline bool is_from_nat_server(const WorkerState& state, const PacketMeta& meta) {
+  const auto& servers = state.snapshot->services->nat_servers;
+  if (servers.empty() || meta.ipv6 == meta.source.is_v4()) return false;
+  return servers.contains({meta.source, meta.source_port, meta.protocol}) || servers.contains({meta.source, be16(0), meta.protocol});
+}
+
 }  // namespace millrace

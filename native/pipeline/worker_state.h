@@ -13,6 +13,7 @@
 #include "pipeline/fragment_tracker.h"
 #include "pipeline/held_queue.h"
 #include "pipeline/parse.h"
+#include "pipeline/session_owners.h"
 #include "schedulers/registry.h"
 #include "sessions/local_ports.h"
 #include "sessions/session_table.h"
@@ -79,6 +80,8 @@ struct WorkerState {
   const LocalIdentity* local_slots = nullptr;
   /// Shared by all workers (fragment_homes.h says who writes what); nullptr where there is one worker only.
   FragmentHomes* fragment_homes = nullptr;
+  /// Shared by all workers; nullptr where there is one worker only, or nobody made it: then sessions are searched for.
+  SessionOwners* session_owners = nullptr;
 
   // This worker's own.
   Counters counters;

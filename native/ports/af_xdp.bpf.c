@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // Decides in the driver which packets belong to the balancer: those whose destination is one of its own addresses (a VIP or a
-// local address) or lies in a prefix of VIPs go to the worker of the receive queue they arrived on, everything else to the kernel's
-// stack, addresses of the kernel inside such a prefix included. So ARP, neighbour
+// local address) or lies in a prefix of VIPs go to the worker of the receive queue they arrived on, and so do answers of servers in
+// mode nat, whose destination is a client; everything else goes to the kernel's stack, addresses of the kernel inside such a prefix
+// included. ports/selection.h is the same decision for captures. So ARP, neighbour
 // discovery, ssh, routing daemons and health checks never pass through a data queue.
 // Guarantees: never drops; a packet that it cannot read is the kernel's; without a socket on the queue the packet is the
 // kernel's; received = to_workers + to_kernel at every instant between two packets. Runs in NAPI context (native mode) or after
@@ -29,6 +30,15 @@ struct vlan_tag {
 // Network byte order; IPv4 as ::ffff:a.b.c.d (RFC 4291 2.5.5.2).
 struct address {
   __be32 words[4];
+};
+
+// Where a server in mode nat answers from; layout shared with xdp_attachment.cc. Port 0: any. Fragments have no ports: `fragment`
+// is 1 in a second entry of each server, with port 0.
+struct nat_server {
+  struct address address;
+  __be16 port;
+  __u8 protocol;
+  __u8 fragment;
 };
 
 // Layout shared with XdpCounters in xdp_attachment.cc.
@@ -76,6 +86,26 @@ struct {
 } prefixes SEC(".maps");
 
 struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, 1048576);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, struct nat_server);
+  __type(value, __u8);
+} nat_servers SEC(".maps");
+
+// Addresses of this host: what a NAT server sends to them is the kernel's (health checks, ssh).
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, 65536);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, struct address);
+  __type(value, __u8);
+} kernel_addresses SEC(".maps");
+
+// Whether nat_servers has entries: without, packets for the kernel cost no further look-up.
+volatile __u32 nat_in_use;
+
+struct {
   __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
   __uint(max_entries, 1);
   __type(key, __u32);
@@ -115,6 +145,110 @@ static __always_inline int is_owned_v6(const struct ipv6hdr* ip, const void* end
   return 1;
 }
 
+#define IPV4_FRAGMENT_MASK 0x3fff
+// Errors about packets (RFC 792).
+#define ICMPV4_UNREACHABLE 3
+#define ICMPV4_TIME_EXCEEDED 11
+#define ICMPV4_PARAMETER_PROBLEM 12
+
+struct icmp_head {
+  __u8 type;
+  __u8 code;
+  __be16 checksum;
+  __be32 rest;
+};
+
+static __always_inline int has_ports(__u8 protocol) {
+  return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_SCTP;
+}
+
+static __always_inline int is_nat_server(const struct address* address, __be16 port, __u8 protocol, __u8 fragment) {
+  struct nat_server key = {*address, port, protocol, fragment};
+  if (bpf_map_lookup_elem(&nat_servers, &key)) return 1;
+  if (port == 0) return 0;
+  key.port = 0;
+  return bpf_map_lookup_elem(&nat_servers, &key) != 0;
+}
+
+static __always_inline struct address mapped(__be32 ipv4) {
+  struct address address = {{0, 0, bpf_htonl(0xffff), ipv4}};
+  return address;
+}
+
+// An error about a packet that a client sent to a NAT server; routers on the way send them, too.
+static __always_inline int is_about_nat_v4(const struct iphdr* outer, const struct icmp_head* icmp, const void* end) {
+  if ((const void*)(icmp + 1) > end) return 0;
+  if (icmp->type != ICMPV4_UNREACHABLE && icmp->type != ICMPV4_TIME_EXCEEDED && icmp->type != ICMPV4_PARAMETER_PROBLEM) return 0;
+  const struct iphdr* inner = (const void*)(icmp + 1);
+  if ((const void*)(inner + 1) > end || inner->ihl < 5 || inner->saddr != outer->daddr) return 0;
+  const struct address server = mapped(inner->daddr);
+  if (!has_ports(inner->protocol)) return is_nat_server(&server, 0, inner->protocol, 0);
+  const __be16* ports = (const void*)inner + inner->ihl * 4;
+  if ((const void*)(ports + 2) > end) return 0;
+  return is_nat_server(&server, ports[1], inner->protocol, 0);
+}
+
+static __always_inline int is_from_nat_v4(const struct iphdr* ip, const void* end) {
+  if ((const void*)(ip + 1) > end || ip->ihl < 5) return 0;
+  const void* transport = (const void*)ip + ip->ihl * 4;
+  const struct address source = mapped(ip->saddr);
+  int found;
+  if (ip->frag_off & bpf_htons(IPV4_FRAGMENT_MASK)) {
+    found = is_nat_server(&source, 0, ip->protocol, 1);
+  } else if (ip->protocol == IPPROTO_ICMP) {
+    found = is_about_nat_v4(ip, transport, end);
+  } else if (has_ports(ip->protocol)) {
+    const __be16* ports = transport;
+    if ((const void*)(ports + 2) > end) return 0;
+    found = is_nat_server(&source, ports[0], ip->protocol, 0);
+  } else {
+    found = is_nat_server(&source, 0, ip->protocol, 0);
+  }
+  if (!found) return 0;
+  const struct address destination = mapped(ip->daddr);
+  return bpf_map_lookup_elem(&kernel_addresses, &destination) == 0;
+}
+
+static __always_inline int is_about_nat_v6(const struct ipv6hdr* outer, const struct icmp6hdr* icmp, const void* end) {
+  if ((const void*)(icmp + 1) > end || icmp->icmp6_type < 1 || icmp->icmp6_type > 4) return 0;
+  const struct ipv6hdr* inner = (const void*)(icmp + 1);
+  const __be16* ports = (const void*)(inner + 1);
+  if ((const void*)(ports + 2) > end) return 0;
+  const __be32* from = (const void*)&inner->saddr;
+  const __be32* to = (const void*)&outer->daddr;
+  if (((from[0] ^ to[0]) | (from[1] ^ to[1]) | (from[2] ^ to[2]) | (from[3] ^ to[3])) != 0) return 0;
+  struct address server;
+  __builtin_memcpy(&server, &inner->daddr, sizeof(server));
+  return is_nat_server(&server, has_ports(inner->nexthdr) ? ports[1] : 0, inner->nexthdr, 0);
+}
+
+// Headers between the fixed one and the transport's are not walked, but for the fragment header: no server's stack sends others unasked.
+static __always_inline int is_from_nat_v6(const struct ipv6hdr* ip, const void* end) {
+  if ((const void*)(ip + 1) > end) return 0;
+  const void* transport = ip + 1;
+  struct address source;
+  __builtin_memcpy(&source, &ip->saddr, sizeof(source));
+  if (source.words[0] == 0 && source.words[1] == 0 && source.words[2] == bpf_htonl(0xffff)) return 0;
+  int found;
+  if (ip->nexthdr == IPPROTO_ICMPV6) {
+    found = is_about_nat_v6(ip, transport, end);
+  } else if (ip->nexthdr == IPPROTO_FRAGMENT) {
+    const __u8* fragment = transport;
+    if ((const void*)(fragment + 8) > end) return 0;
+    found = is_nat_server(&source, 0, fragment[0], 1);
+  } else if (has_ports(ip->nexthdr)) {
+    const __be16* ports = transport;
+    if ((const void*)(ports + 2) > end) return 0;
+    found = is_nat_server(&source, ports[0], ip->nexthdr, 0);
+  } else {
+    found = is_nat_server(&source, 0, ip->nexthdr, 0);
+  }
+  if (!found) return 0;
+  struct address destination;
+  __builtin_memcpy(&destination, &ip->daddr, sizeof(destination));
+  return bpf_map_lookup_elem(&kernel_addresses, &destination) == 0;
+}
+
 static __always_inline int is_for_workers(const void* data, const void* end) {
   const struct ethhdr* ethernet = data;
   if ((const void*)(ethernet + 1) > end) return 0;
@@ -128,8 +262,10 @@ static __always_inline int is_for_workers(const void* data, const void* end) {
     type = tag->type;
     next = tag + 1;
   }
-  if (type == bpf_htons(ETH_P_IP)) return is_owned_v4(next, end);
-  if (type == bpf_htons(ETH_P_IPV6)) return is_owned_v6(next, end);
+  // What is sent to many is no answer to a client.
+  const int may_be_answer = nat_in_use != 0 && (ethernet->h_dest[0] & 1) == 0;
+  if (type == bpf_htons(ETH_P_IP)) return is_owned_v4(next, end) || (may_be_answer && is_from_nat_v4(next, end));
+  if (type == bpf_htons(ETH_P_IPV6)) return is_owned_v6(next, end) || (may_be_answer && is_from_nat_v6(next, end));
   return 0;
 }
 

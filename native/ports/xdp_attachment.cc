@@ -85,13 +85,28 @@ PrefixKey prefix_key(const Prefix& prefix) {
   return key;
 }
 
-bool before(const IpAddress& a, const IpAddress& b) { return a.high != b.high ? a.high < b.high : a.low < b.low; }
+std::vector<std::array<std::uint8_t, 16>> keys_of(std::span<const IpAddress> addresses) {
+  std::vector<std::array<std::uint8_t, 16>> keys(addresses.size());
+  for (std::size_t i = 0; i < addresses.size(); i++) std::memcpy(keys[i].data(), addresses[i].bytes(), 16);
+  return keys;
+}
+
+/// struct nat_server of af_xdp.bpf.c.
+using NatServerKey = std::array<std::uint8_t, 20>;
+
+NatServerKey nat_server_key(const IpAddress& address, be16 port, std::uint8_t protocol, bool fragment) {
+  NatServerKey key{};
+  std::memcpy(key.data(), address.bytes(), 16);
+  std::memcpy(key.data() + 16, &port.raw, 2);
+  key[18] = protocol;
+  key[19] = fragment ? 1 : 0;
+  return key;
+}
 
 }  // namespace
 
 struct XdpAttachment::Program {
   millrace_af_xdp* skeleton = nullptr;
-  int owned_map = -1;
   int prefix_map = -1;
   int socket_map = -1;
   int statistics_map = -1;
@@ -157,8 +172,10 @@ Result<void> XdpAttachment::load(std::uint64_t capabilities) {
   if (const int error = millrace_af_xdp__load(program->skeleton); error != 0) {
     return xdp_error(probe_.name, "cannot load the XDP program", -error, LibbpfMessages::last(), capabilities);
   }
-  program->owned_map = bpf_map__fd(program->skeleton->maps.owned);
   program->prefix_map = bpf_map__fd(program->skeleton->maps.prefixes);
+  owned_.map = bpf_map__fd(program->skeleton->maps.owned);
+  kernel_addresses_.map = bpf_map__fd(program->skeleton->maps.kernel_addresses);
+  nat_servers_.map = bpf_map__fd(program->skeleton->maps.nat_servers);
   program->socket_map = bpf_map__fd(program->skeleton->maps.sockets);
   program->statistics_map = bpf_map__fd(program->skeleton->maps.statistics);
   program->program = bpf_program__fd(program->skeleton->progs.millrace_xdp);
@@ -191,60 +208,80 @@ Result<void> XdpAttachment::link(AttachMode wanted, std::uint64_t capabilities) 
 }
 
 Result<void> XdpAttachment::set_owned_addresses(std::span<const IpAddress> addresses) {
-  std::vector<IpAddress> wanted(addresses.begin(), addresses.end());
-  std::sort(wanted.begin(), wanted.end(), before);
+  return replace(owned_, keys_of(addresses), kMaxAddresses);
+}
+
+Result<void> XdpAttachment::set_kernel_addresses(std::span<const IpAddress> addresses) {
+  return replace(kernel_addresses_, keys_of(addresses), kMaxAddresses);
+}
+
+Result<void> XdpAttachment::set_nat_servers(std::span<const ServiceKey> servers) {
+  std::vector<NatServerKey> wanted;
+  for (const ServiceKey& server : servers) {
+    wanted.push_back(nat_server_key(server.address, server.port, server.protocol, false));
+    wanted.push_back(nat_server_key(server.address, be16(0), server.protocol, true));
+  }
+  const Result<void> result = replace(nat_servers_, std::move(wanted), 4 * kMaxServers);
+  program_->skeleton->bss->nat_in_use = nat_servers_.held.empty() ? 0 : 1;
+  return result;
+}
+
+template <std::size_t N>
+Result<void> XdpAttachment::replace(KernelSet<N>& set, std::vector<std::array<std::uint8_t, N>> wanted, std::size_t limit) {
+  std::sort(wanted.begin(), wanted.end());
   wanted.erase(std::unique(wanted.begin(), wanted.end()), wanted.end());
-  if (wanted.size() > kMaxAddresses) {
+  if (wanted.size() > limit) {
     return Error{"limit_exceeded",
-                 std::to_string(wanted.size()) + " VIPs and local addresses; at most " + std::to_string(kMaxAddresses) +
+                 std::to_string(wanted.size()) + " entries in a table of the XDP program; at most " + std::to_string(limit) +
                      " are possible per interface.",
                  E2BIG};
   }
-  std::vector<IpAddress> added;
-  std::vector<IpAddress> removed;
-  std::set_difference(wanted.begin(), wanted.end(), owned_.begin(), owned_.end(), std::back_inserter(added), before);
-  std::set_difference(owned_.begin(), owned_.end(), wanted.begin(), wanted.end(), std::back_inserter(removed), before);
-  // The kernel's table holds kMaxAddresses; when old and new together exceed that, the old ones must go first.
-  const bool remove_first = owned_.size() + added.size() > kMaxAddresses;
+  std::vector<std::array<std::uint8_t, N>> added;
+  std::vector<std::array<std::uint8_t, N>> removed;
+  std::set_difference(wanted.begin(), wanted.end(), set.held.begin(), set.held.end(), std::back_inserter(added));
+  std::set_difference(set.held.begin(), set.held.end(), wanted.begin(), wanted.end(), std::back_inserter(removed));
+  // When old and new together exceed the kernel's table, the old ones must go first.
+  const bool remove_first = set.held.size() + added.size() > limit;
   if (remove_first) {
-    if (Result<void> result = remove_owned(removed); !result) return result;
+    if (Result<void> result = remove<N>(set, removed); !result) return result;
   }
-  if (Result<void> result = add_owned(added); !result) return result;
-  return remove_first ? Result<void>() : remove_owned(removed);
+  if (Result<void> result = add<N>(set, added); !result) return result;
+  return remove_first ? Result<void>() : remove<N>(set, removed);
 }
 
-Result<void> XdpAttachment::add_owned(std::span<const IpAddress> addresses) {
+template <std::size_t N>
+Result<void> XdpAttachment::add(KernelSet<N>& set, std::span<const std::array<std::uint8_t, N>> keys) {
   const std::uint8_t present = 1;
   std::size_t done = 0;
   int error = 0;
-  while (done < addresses.size() && error == 0) {
-    error = bpf_map_update_elem(program_->owned_map, addresses[done].bytes(), &present, BPF_ANY) == 0 ? 0 : errno;
+  while (done < keys.size() && error == 0) {
+    error = bpf_map_update_elem(set.map, keys[done].data(), &present, BPF_ANY) == 0 ? 0 : errno;
     if (error == 0) done++;
   }
-  // Also after a failure `owned_` says what the kernel's table holds.
-  const std::span<const IpAddress> stored = addresses.first(done);
-  std::vector<IpAddress> now;
-  std::set_union(owned_.begin(), owned_.end(), stored.begin(), stored.end(), std::back_inserter(now), before);
-  owned_ = std::move(now);
+  std::vector<std::array<std::uint8_t, N>> now;
+  std::set_union(set.held.begin(), set.held.end(), keys.begin(), keys.begin() + static_cast<std::ptrdiff_t>(done),
+                 std::back_inserter(now));
+  set.held = std::move(now);
   if (error == 0) return {};
-  return xdp_error(probe_.name, "cannot add address " + addresses[done].to_string() + " to the XDP program", error, "",
-                   read_capabilities());
+  return xdp_error(probe_.name, "cannot add address " + IpAddress::v6(keys[done].data()).to_string() + " to the XDP program", error,
+                   "", read_capabilities());
 }
 
-Result<void> XdpAttachment::remove_owned(std::span<const IpAddress> addresses) {
+template <std::size_t N>
+Result<void> XdpAttachment::remove(KernelSet<N>& set, std::span<const std::array<std::uint8_t, N>> keys) {
   std::size_t done = 0;
   int error = 0;
-  while (done < addresses.size() && error == 0) {
-    error = bpf_map_delete_elem(program_->owned_map, addresses[done].bytes()) == 0 || errno == ENOENT ? 0 : errno;
+  while (done < keys.size() && error == 0) {
+    error = bpf_map_delete_elem(set.map, keys[done].data()) == 0 || errno == ENOENT ? 0 : errno;
     if (error == 0) done++;
   }
-  const std::span<const IpAddress> gone = addresses.first(done);
-  std::vector<IpAddress> now;
-  std::set_difference(owned_.begin(), owned_.end(), gone.begin(), gone.end(), std::back_inserter(now), before);
-  owned_ = std::move(now);
+  std::vector<std::array<std::uint8_t, N>> now;
+  std::set_difference(set.held.begin(), set.held.end(), keys.begin(), keys.begin() + static_cast<std::ptrdiff_t>(done),
+                      std::back_inserter(now));
+  set.held = std::move(now);
   if (error == 0) return {};
-  return xdp_error(probe_.name, "cannot remove address " + addresses[done].to_string() + " from the XDP program", error, "",
-                   read_capabilities());
+  return xdp_error(probe_.name, "cannot remove address " + IpAddress::v6(keys[done].data()).to_string() + " from the XDP program",
+                   error, "", read_capabilities());
 }
 
 Result<void> XdpAttachment::set_owned_prefixes(std::span<const Prefix> vips, std::span<const IpAddress> kernel) {

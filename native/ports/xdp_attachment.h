@@ -6,6 +6,7 @@
 // about the attachment may be asked by any thread meanwhile. Workers never touch it.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -18,6 +19,7 @@
 #include "ports/interface_check.h"
 #include "ports/interface_probe.h"
 #include "tables/slots.h"
+#include "tables/snapshot.h"
 
 namespace millrace {
 
@@ -56,6 +58,10 @@ class XdpAttachment {
   /// Makes `vips` the prefixes whose addresses are owned, too, except those that are in `kernel`. Addresses of the kernel are
   /// excepted before prefixes come and until they are gone. Errors: limit_exceeded, xdp_unsupported.
   Result<void> set_owned_prefixes(std::span<const Prefix> vips, std::span<const IpAddress> kernel);
+  /// Makes these the places that NAT servers answer from (address, port or 0 for any, protocol), in the same way.
+  Result<void> set_nat_servers(std::span<const ServiceKey> servers);
+  /// Makes these the addresses of the host itself: what NAT servers send to them stays the kernel's.
+  Result<void> set_kernel_addresses(std::span<const IpAddress> addresses);
 
   /// Lets the packets of receive queue `queue` flow to the AF_XDP socket `fd`, which must be bound to that queue.
   /// The kernel forgets the socket by itself when it closes. Errors: interface_queues_too_few, xdp_unsupported.
@@ -80,20 +86,32 @@ class XdpAttachment {
   Result<void> take_lock();
   Result<void> load(std::uint64_t capabilities);
   Result<void> link(AttachMode wanted, std::uint64_t capabilities);
-  Result<void> add_owned(std::span<const IpAddress> addresses);
-  Result<void> remove_owned(std::span<const IpAddress> addresses);
   Result<void> store_prefixes(std::span<const Prefix> wanted, std::vector<Prefix>& stored, std::uint8_t verdict);
   Result<void> drop_prefixes(std::span<const Prefix> wanted, std::vector<Prefix>& stored);
+  /// A table of the program, and what is in it now, sorted: also after a failure.
+  template <std::size_t N>
+  struct KernelSet {
+    int map = -1;
+    std::vector<std::array<std::uint8_t, N>> held;
+  };
+  template <std::size_t N>
+  Result<void> replace(KernelSet<N>& set, std::vector<std::array<std::uint8_t, N>> wanted, std::size_t limit);
+  template <std::size_t N>
+  Result<void> add(KernelSet<N>& set, std::span<const std::array<std::uint8_t, N>> keys);
+  template <std::size_t N>
+  Result<void> remove(KernelSet<N>& set, std::span<const std::array<std::uint8_t, N>> keys);
   /// Clears queued connections of refused rivals, so that the lock's queue never fills and each of them learns our pid.
   void drain_lock() const;
 
   InterfaceProbe probe_;
   XdpMode mode_ = XdpMode::kNative;
   std::string fallback_reason_;
-  std::vector<IpAddress> owned_;  // sorted
   /// What the kernel's trie holds, by what it says of them.
   std::vector<Prefix> prefixes_;
   std::vector<Prefix> excepted_;
+  KernelSet<16> owned_;
+  KernelSet<16> kernel_addresses_;
+  KernelSet<20> nat_servers_;
   std::unique_ptr<Program> program_;
   int lock_fd_ = -1;
   int link_fd_ = -1;

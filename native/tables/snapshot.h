@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "net/address.h"
@@ -99,6 +100,10 @@ struct ServiceTables {
   std::unordered_map<IpAddress, OwnedAddress, AddressHash> owned;
   /// Prefixes whose addresses are VIPs, beside those in `owned`.
   PrefixSet owned_prefixes;
+  /// Address, port and protocol of servers that answer to the client itself (NAT); port 0: any.
+  std::unordered_set<ServiceKey, ServiceKeyHash> nat_servers;
+  /// Their addresses.
+  std::unordered_set<IpAddress, AddressHash> nat_hosts;
   /// Per worker: its local addresses by family (0 IPv4, 1 IPv6).
   std::vector<std::array<std::vector<LocalSlot>, 2>> locals_of_worker;
   /// Keeps the tables that `services` points to.

@@ -415,6 +415,10 @@ std::shared_ptr<const ServiceTables> TableBuilder::build() {
     }
     tables->owners.push_back(entry->table);
   }
+  for (const ServiceKey& server : nat_servers()) {
+    tables->nat_servers.insert(server);
+    tables->nat_hosts.insert(server.address);
+  }
   for (const std::string& text : local_order_) {
     const LocalSlot slot = local_entries_[text].slot;
     tables->locals_of_worker[locals_[slot].worker][locals_[slot].address.is_v4() ? 0 : 1].push_back(slot);
@@ -458,6 +462,22 @@ std::vector<Prefix> TableBuilder::owned_prefixes() const {
   std::sort(unique.begin(), unique.end(), [&](const Prefix& a, const Prefix& b) { return order(a) < order(b); });
   unique.erase(std::unique(unique.begin(), unique.end()), unique.end());
   return unique;
+}
+
+std::vector<ServiceKey> TableBuilder::nat_servers() const {
+  std::unordered_set<ServiceKey, ServiceKeyHash> unique;
+  for (const auto& [key, entry] : entries_) {
+    for (const ServerEntry& server : entry->servers) {
+      if (server.mode != ForwardMode::kNat) continue;
+      if (key.protocol != 0) {
+        unique.insert({server.address, server.port, key.protocol});
+      } else {  // both protocols of ports
+        unique.insert({server.address, server.port, 6});
+        unique.insert({server.address, server.port, 17});
+      }
+    }
+  }
+  return {unique.begin(), unique.end()};
 }
 
 std::vector<IpAddress> TableBuilder::server_addresses() const {

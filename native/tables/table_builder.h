@@ -61,6 +61,8 @@ class TableBuilder {
   std::vector<IpAddress> owned_addresses() const;
   /// The same for prefixes of VIPs.
   std::vector<Prefix> owned_prefixes() const;
+  /// Where answers come from that have the client's own address as destination: servers in mode nat, those that drain included.
+  std::vector<ServiceKey> nat_servers() const;
   /// Addresses of all servers in the configuration, each once.
   std::vector<IpAddress> server_addresses() const;
 

@@ -220,7 +220,10 @@ Result<void> ControlThread::apply_now(Task& task, std::uint64_t now) {
 
 Result<void> ControlThread::own_addresses(std::uint64_t now) {
   const std::vector<IpAddress> owned = builder_.owned_addresses();
+  const std::vector<ServiceKey> nat_servers = builder_.nat_servers();
+  leave_to_kernel();
   for (XdpAttachment* attachment : parts_.attachments) {
+    if (auto r = attachment->set_nat_servers(nat_servers); !r) return r;
     if (auto r = attachment->set_owned_addresses(owned); !r) return r;
   }
   if (auto r = own_prefixes(); !r) return r;
@@ -236,6 +239,13 @@ Result<void> ControlThread::own_prefixes() {
     if (auto r = attachment->set_owned_prefixes(prefixes, kernel); !r) return r;
   }
   return {};
+}
+
+void ControlThread::leave_to_kernel() {
+  std::vector<IpAddress> addresses;
+  for (const HostAddress& host : network_->kernel_addresses()) addresses.push_back(host.prefix.address);
+  // What does not fit now is tried again with the next change.
+  for (XdpAttachment* attachment : parts_.attachments) (void)attachment->set_kernel_addresses(addresses);
 }
 
 void ControlThread::finish_tasks(std::uint64_t now) {
@@ -255,6 +265,7 @@ void ControlThread::follow_network(std::uint64_t now) {
     (void)announcer_->set_interfaces(network_->interfaces(), network_->kernel_addresses(), now);
     // The kernel may have got addresses inside prefixes of VIPs, or lost some.
     (void)own_prefixes();
+    leave_to_kernel();
   }
   if (!network_->take_changed()) return;
   next_.network = network_->tables();

@@ -19,6 +19,7 @@ struct Dataplane::Parts {
   std::unique_ptr<Links> links;
   std::unique_ptr<Published<Snapshot>> published;
   std::unique_ptr<LoadTable> loads;
+  std::unique_ptr<SessionOwners> owners;
   std::vector<std::unique_ptr<WorkerMemory>> memories;
   std::vector<std::unique_ptr<FramePool>> pools;
   std::vector<std::unique_ptr<XdpAttachment>> attachments;
@@ -106,6 +107,7 @@ void Dataplane::Parts::make_workers() {
     std::vector<AfXdpPort*> mine;
     for (const auto& port : ports[worker]) mine.push_back(port.get());
     WorkerState& state = memories[worker]->state();
+    state.session_owners = owners.get();
     state.service_slots = control->builder().service_slots();
     state.server_slots = control->builder().server_slots();
     state.local_slots = control->builder().local_slots();
@@ -132,6 +134,11 @@ Result<std::unique_ptr<Dataplane>> Dataplane::start(const DataplaneOptions& opti
   parts->links = std::make_unique<Links>(*parts->packets);
   parts->published = std::make_unique<Published<Snapshot>>(options.workers);
 
+  if (options.workers > 1) {
+    auto owners = SessionOwners::create(std::uint64_t{options.workers} * options.max_sessions_per_worker);
+    if (!owners) return owners.error();
+    parts->owners = std::move(owners).value();
+  }
   auto loads = LoadTable::create(options.workers);
   if (!loads) return loads.error();
   parts->loads = std::move(loads).value();

@@ -11,45 +11,13 @@
 #include "pipeline/parse.h"
 #include "ports/memory.h"
 #include "ports/pcap.h"
+#include "ports/selection.h"
 #include "worker/worker.h"
 #include "worker/worker_memory.h"
 
 namespace millrace {
 
 namespace {
-
-/// The owned IPv6 address that af_xdp.bpf.c would look up: none for neighbour discovery, cut ICMPv6 and v4-mapped destinations.
-std::optional<IpAddress> steerable_ipv6(std::span<const std::uint8_t> l3) {
-  if (l3.size() < sizeof(net::Ipv6)) return std::nullopt;
-  const auto* ip = reinterpret_cast<const net::Ipv6*>(l3.data());
-  if (ip->next_header == net::kProtocolIcmpv6) {
-    constexpr std::uint8_t first_nd_type = 133, last_nd_type = 137;  // RFC 4861 4
-    if (l3.size() < sizeof(net::Ipv6) + sizeof(net::Icmp)) return std::nullopt;
-    const std::uint8_t type = l3[sizeof(net::Ipv6)];
-    if (type >= first_nd_type && type <= last_nd_type) return std::nullopt;
-  }
-  const IpAddress destination = IpAddress::v6(ip->destination);
-  return destination.is_v4() ? std::nullopt : std::optional<IpAddress>(destination);
-}
-
-/// What af_xdp.bpf.c looks at, tags included: the destination of an IP packet, unless it belongs to neighbour discovery.
-std::optional<IpAddress> steerable_destination(std::span<const std::uint8_t> frame) {
-  constexpr std::size_t tag_length = 4;
-  constexpr int max_tags = 2;
-  constexpr be16 customer_tag{0x8100}, service_tag{0x88a8};  // IEEE 802.1Q
-  if (frame.size() < sizeof(net::Ethernet)) return std::nullopt;
-  std::size_t offset = sizeof(net::Ethernet);
-  be16 type = reinterpret_cast<const net::Ethernet*>(frame.data())->type;
-  for (int i = 0; i < max_tags && (type == customer_tag || type == service_tag); i++) {
-    if (frame.size() < offset + tag_length) return std::nullopt;
-    std::memcpy(&type, frame.data() + offset + 2, sizeof(type));
-    offset += tag_length;
-  }
-  const std::span<const std::uint8_t> l3 = frame.subspan(offset);
-  if (type == net::kEtherTypeIpv6) return steerable_ipv6(l3);
-  if (type != net::kEtherTypeIpv4 || l3.size() < sizeof(net::Ipv4)) return std::nullopt;
-  return IpAddress::v4(reinterpret_cast<const net::Ipv4*>(l3.data())->destination);
-}
 
 Result<NetworkConfig> network_of(const DataplaneOptions& options, const TablesConfig& tables) {
   NetworkConfig config;
@@ -91,7 +59,8 @@ class Stage {
     if (kernel_addresses_.contains(destination) && !tables.owned.contains(destination)) return nullptr;
     return tables.owner_of(destination);
   }
-  std::uint32_t worker_for(const OwnedAddress& owned, std::span<const std::uint8_t> frame, ReplaySteering steering) const;
+  /// `owned`: what the destination is; nullptr for an answer of a NAT server.
+  std::uint32_t worker_for(const OwnedAddress* owned, std::span<const std::uint8_t> frame, ReplaySteering steering) const;
   std::uint16_t interface_for(std::span<const std::uint8_t> frame) const;
   void expire();
   Result<void> settle(std::uint64_t time_ns, PcapWriter& writer, ReplayResult& result);
@@ -101,10 +70,12 @@ class Stage {
   std::uint64_t seed_ = 0;
   std::unordered_set<IpAddress, AddressHash> kernel_addresses_;
   Snapshot snapshot_;
+  AnswerSelection answers_;
   std::unique_ptr<PacketMemory> packets_;
   std::unique_ptr<Links> links_;
   std::vector<std::unique_ptr<FramePool>> pools_;
   std::unique_ptr<LoadTable> loads_;
+  std::unique_ptr<SessionOwners> owners_;
   std::vector<const ServerStats*> statistics_;
   std::vector<std::unique_ptr<WorkerMemory>> memories_;
   std::vector<std::vector<std::unique_ptr<MemoryPort>>> ports_;
@@ -134,11 +105,21 @@ Result<std::unique_ptr<Stage>> Stage::create(const DataplaneOptions& options, co
   auto built = stage->builder_.apply(tables);
   if (!built) return built.error();
   stage->snapshot_.services = std::move(built).value();
+  std::vector<IpAddress> kernel;
+  for (const InterfaceOptions& interface : options.interfaces) {
+    for (const Prefix& prefix : interface.addresses) kernel.push_back(prefix.address);
+  }
+  stage->answers_ = AnswerSelection(stage->builder_.nat_servers(), kernel);
   stage->snapshot_.network = Network::from_configuration(network.value());
   stage->snapshot_.timeouts_ms = tables.timeouts_ms;
   stage->snapshot_.serial = 1;
   stage->snapshot_.network_serial = 1;
 
+  if (options.workers > 1) {
+    auto owners = SessionOwners::create(std::uint64_t{options.workers} * options.max_sessions_per_worker);
+    if (!owners) return owners.error();
+    stage->owners_ = std::move(owners).value();
+  }
   auto loads = LoadTable::create(options.workers);
   if (!loads) return loads.error();
   stage->loads_ = std::move(loads).value();
@@ -151,6 +132,7 @@ Result<std::unique_ptr<Stage>> Stage::create(const DataplaneOptions& options, co
     stage->memories_.push_back(std::move(made).value());
     stage->statistics_.push_back(stage->memories_.back()->statistics()->servers.data());
     WorkerState& state = stage->memories_.back()->state();
+    state.session_owners = stage->owners_.get();
     state.service_slots = stage->builder_.service_slots();
     state.server_slots = stage->builder_.server_slots();
     state.local_slots = stage->builder_.local_slots();
@@ -166,10 +148,10 @@ Result<std::unique_ptr<Stage>> Stage::create(const DataplaneOptions& options, co
   return stage;
 }
 
-std::uint32_t Stage::worker_for(const OwnedAddress& owned, std::span<const std::uint8_t> frame, ReplaySteering steering) const {
+std::uint32_t Stage::worker_for(const OwnedAddress* owned, std::span<const std::uint8_t> frame, ReplaySteering steering) const {
   std::uint32_t worker;
-  if (owned.kind == OwnedAddress::Kind::kLocal) {
-    worker = builder_.local_slots()[owned.local].worker;
+  if (owned != nullptr && owned->kind == OwnedAddress::Kind::kLocal) {
+    worker = builder_.local_slots()[owned->local].worker;
   } else {
     // Any function of the flow will do, if it is the same for all its packets: addresses and the four bytes behind the headers. Cards
     // spread fragments by addresses alone, the first one too.
@@ -250,11 +232,11 @@ Result<ReplayResult> Stage::run(const ReplayOptions& options) {
     result.packets++;
     const std::optional<IpAddress> destination = steerable_destination(captured.bytes);
     const OwnedAddress* owned = destination ? owner_of(*destination) : nullptr;
-    if (owned == nullptr) {
+    if (owned == nullptr && !answers_.wants(captured.bytes)) {
       result.passed_to_kernel++;
       continue;
     }
-    const std::uint32_t worker = worker_for(*owned, captured.bytes, options.steering);
+    const std::uint32_t worker = worker_for(owned, captured.bytes, options.steering);
     if (!ports_[worker][interface_for(captured.bytes)]->inject(captured.bytes)) {
       return Error{"pcap_invalid", options.input + ": packet " + std::to_string(result.packets) + " has " +
                                        std::to_string(captured.bytes.size()) + " bytes, more than one frame of " +

@@ -132,6 +132,7 @@ class Stage {
     dataplane.max_sessions_per_worker = options.max_sessions;
     dataplane.local_port_low = options.local_port_low;
     dataplane.local_port_high = options.local_port_high;
+    if (options.workers > 1) owners_ = std::move(SessionOwners::create(options.max_sessions * options.workers)).value();
     for (std::uint32_t worker = 0; worker < options.workers; worker++) {
       pools_.push_back(std::make_unique<FramePool>(*packets_, links_->returns(), worker));
       memories_.push_back(std::move(WorkerMemory::create(dataplane, worker, hash_key_from_seed(7), now_ms_)).value());
@@ -139,6 +140,7 @@ class Stage {
       s.service_slots = builder_.service_slots();
       s.server_slots = builder_.server_slots();
       s.local_slots = builder_.local_slots();
+      s.session_owners = owners_.get();
       s.snapshot = &snapshot_;
       std::vector<MemoryPort*> mine;
       auto& ports = ports_.emplace_back();
@@ -293,6 +295,7 @@ class Stage {
   Snapshot snapshot_;
   std::unique_ptr<PacketMemory> packets_;
   std::unique_ptr<Links> links_;
+  std::unique_ptr<SessionOwners> owners_;
   std::vector<std::unique_ptr<FramePool>> pools_;
   std::vector<std::unique_ptr<WorkerMemory>> memories_;
   std::vector<std::vector<std::unique_ptr<MemoryPort>>> ports_;
