@@ -36,6 +36,16 @@ export interface NativeSchedulerOptions {
   readonly connectionId: 'dpvs' | 'katran';
 }
 
+export interface NativePersistence {
+  /** Seconds. */
+  readonly timeout: number;
+  /** Bits of the client's address that count, over the 16-byte form: an IPv4 prefix length plus 96. */
+  readonly prefix: number;
+  readonly expireQuiescent: boolean;
+  /** Empty for none. */
+  readonly group: string;
+}
+
 /** Packets for which all of this holds. */
 export interface NativeMatch {
   readonly protocol: 'tcp' | 'udp' | 'tcp+udp';
@@ -67,6 +77,10 @@ export interface NativeServiceConfig extends NativeServiceIdentity {
   /** A name of native/schedulers/registry.h. */
   readonly scheduler: string;
   readonly schedulerOptions: NativeSchedulerOptions;
+  readonly persistence?: NativePersistence;
+  readonly onePacket: boolean;
+  readonly sloppyTcp: boolean;
+  readonly connReuseMode: 0 | 1 | 2;
   readonly servers: readonly NativeServerConfig[];
 }
 

@@ -59,7 +59,7 @@ class Balancer {
     snapshot_.network_serial = 1;
     DataplaneOptions options;
     options.max_sessions_per_worker = max_sessions;
-    memory_ = need(WorkerMemory::create(options, 0, hash_key_from_seed(1), 0));
+    memory_ = need(WorkerMemory::create(options, 0, hash_key_from_seed(1), 0, *templates_));
     WorkerState& s = memory_->state();
     s.service_slots = builder_.service_slots();
     s.server_slots = builder_.server_slots();
@@ -146,6 +146,7 @@ class Balancer {
   FramePool pool_;
   TableBuilder builder_;
   Snapshot snapshot_;
+  std::unique_ptr<TemplateTable> templates_ = need(TemplateTable::create(hash_key_from_seed(1)));
   std::unique_ptr<WorkerMemory> memory_;
   std::unique_ptr<Worker<FlowPort>> loop_;
   std::uint64_t clock_ = 0;

@@ -95,6 +95,23 @@ std::uint8_t decode_protocol(const std::string& name) {
   return net::kProtocolTcp;
 }
 
+PersistenceConfig decode_persistence(const Napi::Object& object) {
+  PersistenceConfig persistence;
+  persistence.timeout_ms = milliseconds(object, "timeout");
+  persistence.prefix = static_cast<std::uint8_t>(number(object, "prefix"));
+  persistence.expire_quiescent = object.Get("expireQuiescent").ToBoolean();
+  persistence.group = text(object, "group");
+  return persistence;
+}
+
+ConnectionRules decode_rules(const Napi::Object& object) {
+  ConnectionRules rules;
+  rules.reuse = static_cast<ConnectionReuse>(number(object, "connReuseMode"));
+  rules.sloppy_tcp = object.Get("sloppyTcp").ToBoolean();
+  rules.one_packet = object.Get("onePacket").ToBoolean();
+  return rules;
+}
+
 ServerConfig decode_server(const Napi::Object& object) {
   ServerConfig server;
   server.address = address(object, "address");
@@ -137,6 +154,8 @@ ServiceConfig decode_service(const Napi::Object& object) {
   service.protocol = decode_protocol(text(object, "protocol"));
   each(object, "matches", [&](const Napi::Value& item) { service.matches.push_back(decode_match(item.As<Napi::Object>())); });
   service.dscp = static_cast<std::uint8_t>(number(object, "dscp"));
+  service.rules = decode_rules(object);
+  if (has(object, "persistence")) service.persistence = decode_persistence(object.Get("persistence").As<Napi::Object>());
   service.scheduler = scheduler_named(text(object, "scheduler"));
   service.scheduler_options = decode_scheduler_options(object.Get("schedulerOptions").As<Napi::Object>());
   each(object, "servers", [&](const Napi::Value& item) { service.servers.push_back(decode_server(item.As<Napi::Object>())); });

@@ -24,6 +24,17 @@ Verdict to_local_address(const WorkerState& state, const Packet& packet, const O
   return Verdict::drop(DropReason::local_no_session);
 }
 
+/// A TCP packet that opens nothing: another worker may have its session. When all have been asked in vain, a service that takes
+/// connections up in the middle begins one, on the worker that gets the packets; false then.
+bool send_round(WorkerState& state, const ServiceTable* service, const Packet& packet, const PacketMeta& meta, Verdict& verdict) {
+  const bool sloppy = service != nullptr && service->rules.sloppy_tcp && (meta.tcp_flags & net::tcp_flag::kRst) == 0 && meta.fragment == 0;
+  if (sloppy && (state.workers == 1 || packet.hops >= state.workers)) return false;
+  const bool was_last = packet.hops + 1u == state.workers;
+  verdict = sloppy && was_last ? Verdict::handoff((state.worker + 1) % state.workers)
+                               : search_on(state, packet, DropReason::tcp_no_session);
+  return true;
+}
+
 }  // namespace
 
 SessionId classify_miss(WorkerState& state, Packet& packet, const PacketMeta& meta, Verdict& verdict) {
@@ -43,13 +54,13 @@ SessionId classify_miss(WorkerState& state, Packet& packet, const PacketMeta& me
   }
   if (owned->kind == OwnedAddress::Kind::kLocal) return verdict = to_local_address(state, packet, *owned), kNoSession;
 
-  if (meta.protocol == net::kProtocolTcp && !tcp_may_open(meta.tcp_flags)) {
-    return verdict = search_on(state, packet, DropReason::tcp_no_session), kNoSession;
+  const ServiceTable* service = find_service(tables, packet, meta);
+  if (meta.protocol == net::kProtocolTcp && !tcp_may_open(meta.tcp_flags) && send_round(state, service, packet, meta, verdict)) {
+    return kNoSession;
   }
   if (meta.protocol == net::kProtocolSctp && !sctp_may_open(static_cast<SctpEvent>(meta.tcp_flags))) {
     return verdict = search_on(state, packet, DropReason::sctp_no_session), kNoSession;
   }
-  const ServiceTable* service = find_service(tables, packet, meta);
   if (service == nullptr) return verdict = Verdict::drop(DropReason::no_service), kNoSession;
   // A datagram that nobody handed over may belong to a flow that began with a fragment.
   std::uint32_t home;
@@ -62,9 +73,10 @@ SessionId classify_miss(WorkerState& state, Packet& packet, const PacketMeta& me
   if (id == kNoSession) {
     verdict = reason == DropReason::no_server ? refuse_with_icmp(state, packet, meta, IcmpError::kPortUnreachable, 0, reason)
                                               : Verdict::drop(reason);
-  } else if (state.workers > 1 && (packet.hops != 0 || meta.fragment != 0)) {
+  } else if (state.workers > 1 && ((packet.hops != 0 && meta.protocol != net::kProtocolTcp) || meta.fragment != 0)) {
     note_fragment_home(state, state.sessions->at(id), meta);
   }
+  state.notes.one_packet = id != kNoSession && service->rules.one_packet && meta.fragment == 0;
   return id;
 }
 

@@ -3,6 +3,7 @@
 
 #include "forwarders/registry.h"
 #include "pipeline/fragments.h"
+#include "pipeline/persistence.h"
 #include "pipeline/session_key.h"
 #include "pipeline/track.h"
 
@@ -88,21 +89,33 @@ SessionId insert(WorkerState& state, const Session& session, const SessionDetail
   return id;
 }
 
-}  // namespace
+/// A server for the new session: the scheduler's choice, or that of the client's template, which then counts this session.
+PersistentChoice choose_server(WorkerState& state, const ServiceTable& service, const PacketMeta& meta, DropReason& reason,
+                               std::span<const std::uint8_t> payload) {
+  PersistentChoice choice;
+  if (service.persistence != nullptr) choice = find_template(state, service, meta);
+  if (choice.kind == PersistentChoice::Kind::kNone) {
+    const std::int32_t picked = state.schedulers->pick(service, PickContext{.client = meta.source,
+                                                                            .client_port = meta.source_port,
+                                                                            .destination = meta.destination,
+                                                                            .destination_port = meta.destination_port,
+                                                                            .protocol = meta.protocol,
+                                                                            .payload = payload,
+                                                                            .now_ms = state.now_ms,
+                                                                            .loads = state.loads,
+                                                                            .identities = state.server_slots});
+    if (picked < 0) return reason = DropReason::no_server, choice;
+    const auto server = static_cast<std::uint32_t>(picked);
+    if (service.persistence == nullptr) return {PersistentChoice::Kind::kServer, server};
+    choice = remember_choice(state, service, meta, server);
+  }
+  if (choice.kind != PersistentChoice::Kind::kServer) reason = DropReason::persistence_busy;
+  return choice;
+}
 
-SessionId create_session(WorkerState& state, const ServiceTable& service, const PacketMeta& meta, DropReason& reason,
-                         std::span<const std::uint8_t> payload) {
-  const int picked = state.schedulers->pick(service, PickContext{.client = meta.source,
-                                                                 .client_port = meta.source_port,
-                                                                 .destination = meta.destination,
-                                                                 .destination_port = meta.destination_port,
-                                                                 .protocol = meta.protocol,
-                                                                 .payload = payload,
-                                                                 .now_ms = state.now_ms,
-                                                                 .loads = state.loads,
-                                                                 .identities = state.server_slots});
-  if (picked < 0) return reason = DropReason::no_server, kNoSession;
-  const ServerSlot server_slot = service.servers[static_cast<std::size_t>(picked)].slot;
+/// The session of a client with that server.
+SessionId begin_session(WorkerState& state, const ServiceTable& service, const PacketMeta& meta, ServerSlot server_slot,
+                        TemplateId held, DropReason& reason) {
   const ServerIdentity& server = state.server_slots[server_slot];
 
   // Asked first: as many local ports may be in use as there are sessions, and the reason must name what ran out.
@@ -125,6 +138,10 @@ SessionId create_session(WorkerState& state, const ServiceTable& service, const 
     session.flags |= session_flag::kWideKey;
     detail.destination = meta.destination;
   }
+  if (held != kNoTemplate) {
+    session.flags |= session_flag::kTemplate;
+    detail.persistence = held;
+  }
   if (uses_local_port(session.mode) && !take_local_port(state, server, session, detail)) {
     return reason = session.mode == server.mode ? DropReason::local_ports_exhausted : DropReason::hairpin_no_local_port, kNoSession;
   }
@@ -143,7 +160,7 @@ SessionId create_session(WorkerState& state, const ServiceTable& service, const 
     return reason = DropReason::session_table_full, kNoSession;
   }
   state.sessions->at(id) = session;
-  if ((session.flags & session_flag::kWideKey) != 0) state.sessions->detail(id) = detail;
+  if ((session.flags & (session_flag::kWideKey | session_flag::kTemplate)) != 0) state.sessions->detail(id) = detail;
   state.timers->schedule(id, state.now_ms);
 
   ServerStats& stats = state.server_stats[server_slot];
@@ -154,6 +171,17 @@ SessionId create_session(WorkerState& state, const ServiceTable& service, const 
   }
   state.counters.add(Counter::sessions_created);
   state.counters.add(Counter::sessions);
+  return id;
+}
+
+}  // namespace
+
+SessionId create_session(WorkerState& state, const ServiceTable& service, const PacketMeta& meta, DropReason& reason,
+                         std::span<const std::uint8_t> payload) {
+  const PersistentChoice choice = choose_server(state, service, meta, reason, payload);
+  if (choice.kind != PersistentChoice::Kind::kServer) return kNoSession;
+  const SessionId id = begin_session(state, service, meta, service.servers[choice.server].slot, choice.held, reason);
+  if (id == kNoSession && choice.held != kNoTemplate) release_template(state, choice.held);
   return id;
 }
 
@@ -168,6 +196,7 @@ void remove_session(WorkerState& state, SessionId id, const SessionHashes& hashe
   const Session& session = state.sessions->at(id);
   return_local_port(state, session, state.sessions->detail(id));
   if ((session.flags & session_flag::kAtFragmentHome) != 0) forget_fragment_home(state, session, state.sessions->detail(id));
+  if ((session.flags & session_flag::kTemplate) != 0) release_template(state, state.sessions->detail(id).persistence);
   ServerStats& stats = state.server_stats[session.server];
   if ((session.flags & session_flag::kActive) != 0) {
     store_relaxed(stats.active, stats.active - 1);

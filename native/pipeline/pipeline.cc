@@ -7,11 +7,13 @@
 #include "pipeline/classify.h"
 #include "pipeline/connection_id.h"
 #include "pipeline/create.h"
+#include "pipeline/find_service.h"
 #include "pipeline/fragments.h"
 #include "pipeline/icmp_error.h"
 #include "pipeline/mss.h"
 #include "pipeline/parse.h"
 #include "pipeline/parse_fast.h"
+#include "pipeline/persistence.h"
 #include "pipeline/resolve.h"
 #include "pipeline/session_key.h"
 #include "pipeline/track.h"
@@ -86,26 +88,43 @@ template <bool kPlain>
   forward_as<false>(state, network, packet, meta, ref, verdict);
 }
 
-/// A client that opens a connection from the ports of one that has ended: IPVS calls this connection reuse (conn_reuse_mode 1).
-bool begins_anew(const Session& session, Direction direction, const PacketMeta& meta) {
-  if (meta.protocol == net::kProtocolSctp) [[unlikely]] {
-    return direction == Direction::kInbound && sctp_may_open(static_cast<SctpEvent>(meta.tcp_flags)) &&
-           sctp_is_over(session.state);
-  }
+/// Whether what opens a connection on a session that exists is a new connection from the same ports, to be scheduled anew; as IPVS
+/// decides with conn_reuse_mode. A session that a template decided about goes on where it was.
+[[gnu::noinline]] bool begins_anew(const WorkerState& state, const Session& session, const Packet& packet, const PacketMeta& meta) {
+  if ((session.flags & session_flag::kTemplate) != 0) return false;
+  const ServiceTable* service = find_service(*state.snapshot->services, packet, meta);
+  const ConnectionReuse reuse = service == nullptr ? ConnectionReuse::kEnded : service->rules.reuse;
+  if (reuse == ConnectionReuse::kNever) return false;
+  if (meta.protocol == net::kProtocolSctp) return sctp_is_over(session.state);
+  if (tcp_is_over(session.state)) return true;
+  return reuse == ConnectionReuse::kEndedOrFinWait && session.state == SessionState::kFinWait &&
+         (session.flags & session_flag::kOneWay) != 0;
+}
+
+/// Of a client: what begins a connection.
+bool is_opening(Direction direction, const PacketMeta& meta) {
+  if (meta.protocol == net::kProtocolSctp) [[unlikely]]
+    return direction == Direction::kInbound && sctp_may_open(static_cast<SctpEvent>(meta.tcp_flags));
   constexpr std::uint8_t opening = net::tcp_flag::kSyn | net::tcp_flag::kAck;
-  return meta.protocol == net::kProtocolTcp && (meta.tcp_flags & opening) == net::tcp_flag::kSyn &&
-         direction == Direction::kInbound && tcp_is_over(session.state);
+  return meta.protocol == net::kProtocolTcp && (meta.tcp_flags & opening) == net::tcp_flag::kSyn && direction == Direction::kInbound;
 }
 
 /// The probe looked at one candidate; this looks at all, and creates a session where one may begin. Not inlined: rare
-/// code would take registers from the loop.
-[[gnu::noinline]] SessionRef find_or_create(WorkerState& state, Packet& packet, const PacketMeta& meta, Verdict& verdict) {
+/// code would take registers from the loop. A datagram that leaves no session is sent from here.
+[[gnu::noinline]] SessionRef find_or_create(WorkerState& state, const NetworkView& network, Packet& packet, PacketMeta& meta,
+                                            Verdict& verdict) {
   const SessionRef found = state.sessions->find(meta.hash, [&](const Session& session, Direction direction) {
     return belongs_to(state, state.sessions->id_of(session), session, direction, meta);
   });
   if (found != kNoRef) return found;
   const SessionId created = classify_miss(state, packet, meta, verdict);
-  return created == kNoSession ? kNoRef : make_ref(created, Direction::kInbound);
+  if (created == kNoSession) return kNoRef;
+  const SessionRef ref = make_ref(created, Direction::kInbound);
+  if (!state.notes.one_packet) return ref;
+  state.notes.one_packet = false;
+  forward(state, network, packet, meta, ref, verdict);
+  end_session(state, created);
+  return kNoRef;
 }
 
 /// Of what the parser refuses, only an expired TTL is somebody's to hear of.
@@ -152,12 +171,13 @@ void run_pipeline(WorkerState& state, Batch& batch) {
     SessionRef ref = candidates[i];
     if (ref == kNoRef || !belongs_to(state, ref_id(ref), state.sessions->at(ref_id(ref)), ref_direction(ref), metas[i]))
         [[unlikely]] {
-      ref = find_or_create(state, batch.packets[i], metas[i], batch.verdicts[i]);
+      ref = find_or_create(state, network, batch.packets[i], metas[i], batch.verdicts[i]);
       if (ref == kNoRef) continue;
     }
-    if (begins_anew(state.sessions->at(ref_id(ref)), ref_direction(ref), metas[i])) [[unlikely]] {
+    if (is_opening(ref_direction(ref), metas[i]) &&
+        begins_anew(state, state.sessions->at(ref_id(ref)), batch.packets[i], metas[i])) [[unlikely]] {
       end_session(state, ref_id(ref));
-      ref = find_or_create(state, batch.packets[i], metas[i], batch.verdicts[i]);
+      ref = find_or_create(state, network, batch.packets[i], metas[i], batch.verdicts[i]);
       if (ref == kNoRef) continue;
     }
     if ((state.sessions->at(ref_id(ref)).flags & session_flag::kConnectionId) != 0) [[unlikely]] {
@@ -208,6 +228,7 @@ std::uint32_t run_timers(WorkerState& state, std::uint32_t budget, Batch& releas
     left -= looked_at;
   }
   expire_fragments(state);
+  if (state.templates->used()) [[unlikely]] sweep_templates(state, budget);
   state.held.expire(state.now_ms, [&](const Packet& packet) {
     released.push(packet);
     state.counters.sub(Counter::held_packets);

@@ -22,6 +22,7 @@
 #include "tables/resolve_request.h"
 #include "tables/slots.h"
 #include "tables/snapshot.h"
+#include "tables/template_table.h"
 
 namespace millrace {
 
@@ -53,6 +54,8 @@ struct BatchNotes {
   };
   std::array<Created, kBatchSize> created;
   std::uint32_t created_count = 0;
+  /// The session just created is for the packet in hand only.
+  bool one_packet = false;
   /// Which packets of the batch are fragments (fragments.h).
   std::array<std::uint8_t, kBatchSize> fragments;
   std::uint32_t fragment_count = 0;
@@ -82,6 +85,8 @@ struct WorkerState {
   FragmentHomes* fragment_homes = nullptr;
   /// Shared by all workers; nullptr where there is one worker only, or nobody made it: then sessions are searched for.
   SessionOwners* session_owners = nullptr;
+  /// Shared by all workers: where clients of persistent services went (template_table.h).
+  TemplateTable* templates = nullptr;
 
   // This worker's own.
   Counters counters;
@@ -110,6 +115,9 @@ struct WorkerState {
   /// The next identification of an IPv4 header that the balancer makes and others may fragment (RFC 6864 4.2): different ones for
   /// packets that follow each other, whatever their flow. Workers begin apart.
   std::uint16_t ip_id;
+  /// Which stripe of the templates is swept next, and when the last was.
+  std::uint32_t template_stripe = worker;
+  std::uint32_t template_sweep_ms = 0;
   /// ICMP errors that may still be sent (icmp_error.h).
   std::uint32_t icmp_tokens = 100;
   std::uint32_t icmp_tokens_ms = 0;

@@ -79,6 +79,8 @@ inline constexpr std::uint8_t kCrossFamily = 16;
 /// Lives on the worker that gets the fragments between its addresses, which may not be the one that gets its whole packets
 /// (pipeline/fragment_homes.h).
 inline constexpr std::uint8_t kAtFragmentHome = 32;
+/// A persistence template decided where it goes; the detail line says which (tables/template_table.h).
+inline constexpr std::uint8_t kTemplate = 64;
 /// The connection ids in its packets may name a server (pipeline/connection_id.h).
 inline constexpr std::uint8_t kConnectionId = 128;
 }  // namespace session_flag
@@ -119,7 +121,7 @@ struct alignas(64) SessionDetail {
   /// Added to sequence numbers of the client's packets, and taken from acknowledgements in the other direction (modulo 2^32).
   std::uint32_t sequence_shift_in;
   std::uint32_t sequence_shift_out;
-  /// Persistence template that this session belongs to, plus one; 0: none.
+  /// With kTemplate: the persistence template that counts this session.
   std::uint32_t persistence;
   std::uint32_t created_ms;
   std::uint32_t reserved[8];

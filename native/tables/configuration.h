@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "net/address.h"
+#include "tables/connection_rules.h"
+#include "tables/persistence.h"
 #include "tables/snapshot.h"
 
 namespace millrace {
@@ -42,6 +44,8 @@ struct ServiceConfig {
   std::optional<PortRange> ports{};
   /// A service by what its packets look like, in place of address, port and protocol.
   std::vector<ServiceMatch> matches{};
+  PersistenceConfig persistence{};
+  ConnectionRules rules{};
 };
 
 /// The addresses and prefixes that are ours because of a service.

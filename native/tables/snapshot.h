@@ -14,6 +14,8 @@
 
 #include "net/address.h"
 #include "sessions/session.h"
+#include "tables/connection_rules.h"
+#include "tables/persistence.h"
 #include "tables/prefix_set.h"
 #include "tables/route_table.h"
 #include "tables/scheduling.h"
@@ -43,6 +45,7 @@ struct ServiceTable {
   ServiceSlot slot;
   SchedulerKind scheduler;
   SchedulerOptions options{};
+  ConnectionRules rules{};
   std::vector<ServerView> servers;
   /// The last changes, oldest first, at least those since the previous snapshot.
   std::vector<ServiceChange> changes;
@@ -50,6 +53,8 @@ struct ServiceTable {
   std::uint64_t serial = 0;
   /// What the scheduler looks clients up in; nullptr where it needs nothing. Indices are those of `servers`.
   std::shared_ptr<const SchedulerTable> lookup{};
+  /// nullptr: each connection is scheduled by itself.
+  std::shared_ptr<const Persistence> persistence{};
 };
 
 /// Key of an exact service: address, port (0 where the protocol has none) and protocol.

@@ -202,6 +202,7 @@ void TableBuilder::apply_service(const ServiceConfig& config) {
     owned->scheduler = config.scheduler;
   }
   ServiceEntry& service = *owned;
+  if (service.name != config.name && config.persistence.timeout_ms != 0) service.table.reset();  // templates go by the name
   service.name = config.name;
   service.matches = config.matches;
   service.removed = false;
@@ -210,6 +211,11 @@ void TableBuilder::apply_service(const ServiceConfig& config) {
   if (service.scheduler != config.scheduler || service.options != config.scheduler_options) {
     service.scheduler = config.scheduler;
     service.options = config.scheduler_options;
+    service.table.reset();
+  }
+  if (service.persistence != config.persistence || service.rules != config.rules) {
+    service.persistence = config.persistence;
+    service.rules = config.rules;
     service.table.reset();
   }
   apply_servers(service, config.servers);
@@ -275,10 +281,14 @@ void TableBuilder::refresh_table(ServiceEntry& service) {
   table->slot = service.slot;
   table->scheduler = service.scheduler;
   table->options = service.options;
+  table->rules = service.rules;
   table->servers = service.list;
   table->changes = service.changes;
   table->serial = service.serial;
   table->lookup = build_lookup(service);
+  std::vector<TemplateServer> hosts;
+  for (const ServerView& view : service.list) hosts.push_back({servers_[view.slot].address, servers_[view.slot].port});
+  table->persistence = build_persistence(service.persistence, service.name, hosts);
   service.table = std::move(table);
 }
 

@@ -116,6 +116,8 @@ class TableBuilder {
     std::vector<ServiceMatch> matches;
     SchedulerKind scheduler;
     SchedulerOptions options;
+    PersistenceConfig persistence;
+    ConnectionRules rules;
     bool removed;
     /// As they were applied; removed ones stay until reclaimed.
     std::vector<ServerEntry> servers;

@@ -20,6 +20,7 @@ struct Dataplane::Parts {
   std::unique_ptr<Published<Snapshot>> published;
   std::unique_ptr<LoadTable> loads;
   std::unique_ptr<SessionOwners> owners;
+  std::unique_ptr<TemplateTable> templates;
   std::vector<std::unique_ptr<WorkerMemory>> memories;
   std::vector<std::unique_ptr<FramePool>> pools;
   std::vector<std::unique_ptr<XdpAttachment>> attachments;
@@ -144,9 +145,12 @@ Result<std::unique_ptr<Dataplane>> Dataplane::start(const DataplaneOptions& opti
   parts->loads = std::move(loads).value();
 
   const HashKey key = hash_key_from_seed(seed_of(options));
+  auto templates = TemplateTable::create(key);
+  if (!templates) return templates.error();
+  parts->templates = std::move(templates).value();
   std::vector<WorkerMemory*> memories;
   for (std::uint32_t worker = 0; worker < options.workers; worker++) {
-    auto made = WorkerMemory::create(options, worker, key, Now::read().ms(), parts->loads.get());
+    auto made = WorkerMemory::create(options, worker, key, Now::read().ms(), *parts->templates, parts->loads.get());
     if (!made) return made.error();
     parts->memories.push_back(std::move(made).value());
     memories.push_back(parts->memories.back().get());

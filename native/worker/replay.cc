@@ -76,6 +76,7 @@ class Stage {
   std::vector<std::unique_ptr<FramePool>> pools_;
   std::unique_ptr<LoadTable> loads_;
   std::unique_ptr<SessionOwners> owners_;
+  std::unique_ptr<TemplateTable> templates_;
   std::vector<const ServerStats*> statistics_;
   std::vector<std::unique_ptr<WorkerMemory>> memories_;
   std::vector<std::vector<std::unique_ptr<MemoryPort>>> ports_;
@@ -125,9 +126,12 @@ Result<std::unique_ptr<Stage>> Stage::create(const DataplaneOptions& options, co
   stage->loads_ = std::move(loads).value();
 
   const HashKey key = hash_key_from_seed(options.seed);
+  auto templates = TemplateTable::create(key);
+  if (!templates) return templates.error();
+  stage->templates_ = std::move(templates).value();
   for (std::uint32_t worker = 0; worker < options.workers; worker++) {
     stage->pools_.push_back(std::make_unique<FramePool>(*stage->packets_, stage->links_->returns(), worker));
-    auto made = WorkerMemory::create(options, worker, key, 0, stage->loads_.get());
+    auto made = WorkerMemory::create(options, worker, key, 0, *stage->templates_, stage->loads_.get());
     if (!made) return made.error();
     stage->memories_.push_back(std::move(made).value());
     stage->statistics_.push_back(stage->memories_.back()->statistics()->servers.data());

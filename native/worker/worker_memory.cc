@@ -12,7 +12,7 @@ Result<std::shared_ptr<SharedStatistics>> SharedStatistics::create() {
 }
 
 Result<std::unique_ptr<WorkerMemory>> WorkerMemory::create(const DataplaneOptions& options, std::uint32_t worker, HashKey key,
-                                                           std::uint32_t now_ms, const LoadTable* loads) {
+                                                           std::uint32_t now_ms, TemplateTable& templates, const LoadTable* loads) {
   std::unique_ptr<WorkerMemory> memory(new WorkerMemory());
   auto statistics = SharedStatistics::create();
   if (!statistics) return statistics.error();
@@ -41,6 +41,7 @@ Result<std::unique_ptr<WorkerMemory>> WorkerMemory::create(const DataplaneOption
   state.schedulers = memory->schedulers_.get();
   state.loads = ServerLoads(state.server_stats, loads, worker);
   state.fragments = memory->fragments_.get();
+  state.templates = &templates;
   state.requests = &memory->requests_;
   state.now_ms = now_ms;
   return memory;

@@ -24,9 +24,10 @@ struct SharedStatistics {
 
 class WorkerMemory {
  public:
-  /// `loads` is where the worker reads the other workers' sessions; without it it knows only its own.
+  /// `templates` is the table of all workers. `loads` is where the worker reads the other workers' sessions; without it it knows only
+  /// its own.
   static Result<std::unique_ptr<WorkerMemory>> create(const DataplaneOptions& options, std::uint32_t worker, HashKey key,
-                                                      std::uint32_t now_ms, const LoadTable* loads = nullptr);
+                                                      std::uint32_t now_ms, TemplateTable& templates, const LoadTable* loads = nullptr);
 
   WorkerState& state() { return *state_; }
   SpscRing<ResolveRequest>& requests() { return requests_; }

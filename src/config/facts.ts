@@ -42,6 +42,13 @@ export interface MatchFacts {
   readonly complete: boolean;
 }
 
+export interface PersistenceFacts {
+  readonly path: ConfigPath;
+  readonly timeout: Fact<number> | undefined;
+  readonly prefix: Fact<number> | undefined;
+  readonly group: Fact<string> | undefined;
+}
+
 export interface ServiceFacts {
   readonly path: ConfigPath;
   readonly name: Fact<string> | undefined;
@@ -65,6 +72,11 @@ export interface ServiceFacts {
   readonly schedulerOptions: readonly Fact<string>[];
   readonly hashKey: Fact<string> | undefined;
   readonly connectionId: Fact<string> | undefined;
+  /** Absent where the service has none, or where it is no mapping. */
+  readonly persistence: PersistenceFacts | undefined;
+  readonly onePacket: Fact<boolean> | undefined;
+  readonly sloppyTcp: Fact<boolean> | undefined;
+  readonly connReuseMode: Fact<number> | undefined;
   readonly mode: Fact<ForwardMode> | undefined;
   readonly tunnelPort: Fact<number> | undefined;
   readonly dscp: Fact<number> | undefined;
@@ -167,6 +179,19 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
     return { path, ...facts, complete };
   }
 
+  function persistenceOf(path: ConfigPath): PersistenceFacts | undefined {
+    const held = valueAt(value, path);
+    if (typeof held !== 'object' || held === null || Array.isArray(held)) return undefined;
+    const timeout = [...path, 'timeout'];
+    return {
+      path,
+      // The schema's default: the rules see a file as it was written.
+      timeout: given(timeout) ? read(timeout, number) : { value: 360, path },
+      prefix: read([...path, 'prefix'], number),
+      group: read([...path, 'group'], text),
+    };
+  }
+
   return {
     workers: read(['workers'], number),
     cpus: Array.isArray(valueAt(value, ['cpus'])) ? list(['cpus'], number) : undefined,
@@ -218,6 +243,10 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
       schedulerOptions: keysOf([...path, 'schedulerOptions']),
       hashKey: read([...path, 'schedulerOptions', 'key'], text),
       connectionId: read([...path, 'schedulerOptions', 'connectionId'], text),
+      persistence: persistenceOf([...path, 'persistence']),
+      onePacket: read([...path, 'onePacket'], boolean),
+      sloppyTcp: read([...path, 'sloppyTcp'], boolean),
+      connReuseMode: read([...path, 'connReuseMode'], number),
       mode: read([...path, 'mode'], forwardMode),
       tunnelPort: read([...path, 'tunnelPort'], number),
       dscp: read([...path, 'dscp'], number),
@@ -247,6 +276,10 @@ function text(held: unknown): string | undefined {
 
 function forwardMode(held: unknown): ForwardMode | undefined {
   return FORWARD_MODES.find((mode) => mode === held);
+}
+
+function boolean(held: unknown): boolean | undefined {
+  return typeof held === 'boolean' ? held : undefined;
 }
 
 function number(held: unknown): number | undefined {

@@ -347,6 +347,40 @@ const Match = section(
   'Packets that belong to a service: those for which everything that is said here holds.',
 );
 
+const Persistence = section(
+  {
+    timeout: Type.Integer({
+      minimum: 1,
+      maximum: 604_800,
+      default: 360,
+      description: 'How long a client keeps its server after its last new connection (seconds), as `ipvsadm -p`.',
+    }),
+    prefix: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 128,
+        description: 'How many bits of the client address count: with 24, a /24 network is one client, as `ipvsadm -M 255.255.255.0`.',
+        'x-default': '32 for IPv4, 128 for IPv6',
+      }),
+    ),
+    group: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 63,
+        pattern: '^[A-Za-z0-9][A-Za-z0-9._-]*$',
+        description: 'Services with the same group send a client to the same host: port affinity.',
+        'x-expected': 'a name of 1 to 63 letters, digits, dots, underscores and hyphens that begins with a letter or digit',
+      }),
+    ),
+    expireQuiescent: Type.Boolean({
+      default: false,
+      description:
+        'Whether weight 0 also sends known clients elsewhere, as the sysctl expire_quiescent_template; otherwise they keep the server.',
+    }),
+  },
+  'A client keeps its server; see docs/persistence.md.',
+);
+
 const Service = section(
   {
     name: Type.String({
@@ -407,6 +441,27 @@ const Service = section(
       { default: 'wrr', description: 'How a new connection gets its server; see docs/schedulers.md.' },
     ),
     schedulerOptions: Type.Optional(SchedulerOptions),
+    persistence: Type.Optional(Persistence),
+    onePacket: Type.Optional(
+      Type.Boolean({
+        description: 'Every datagram is scheduled by itself and leaves no session, as `ipvsadm -o`. Only `udp`, not with `fullnat`.',
+        'x-default': 'false',
+      }),
+    ),
+    sloppyTcp: Type.Optional(
+      Type.Boolean({
+        description: 'Connections are taken up in the middle, at any packet but a reset, as the sysctl sloppy_tcp. Only `tcp`.',
+        'x-default': 'false',
+      }),
+    ),
+    connReuseMode: Type.Optional(
+      Type.Enum([0, 1, 2], {
+        description:
+          'When a SYN from the ports of an earlier connection is scheduled anew, as the sysctl conn_reuse_mode: 0 never, 1 after ' +
+          'its end, 2 also in FIN_WAIT where only the client is seen. Only `tcp`.',
+        'x-default': '1',
+      }),
+    ),
     servers: Type.Array(Server, {
       description: 'Real servers. An empty list is allowed: new connections are then dropped and counted.',
     }),
@@ -468,7 +523,8 @@ export type ServerConfig = ServiceConfig['servers'][number];
 type WithDefaults<T, K extends keyof T> = Omit<T, K> & Partial<Pick<T, K>>;
 type ServerInput = WithDefaults<ServerConfig, 'weight'>;
 type MatchInput = WithDefaults<NonNullable<ServiceConfig['match']>[number], 'protocol'>;
-type ServiceInput = WithDefaults<Omit<ServiceConfig, 'servers' | 'match'>, 'mode' | 'scheduler'> & {
+type ServiceInput = WithDefaults<Omit<ServiceConfig, 'servers' | 'match' | 'persistence'>, 'mode' | 'scheduler'> & {
+  persistence?: Partial<NonNullable<ServiceConfig['persistence']>>;
   servers: ServerInput[];
   match?: MatchInput[];
 };

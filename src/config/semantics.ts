@@ -4,6 +4,7 @@
 // Guarantees: pure; never throws on any value; reports every violation once, at the later of two places that contradict each other.
 // Thread: any.
 import { type Address, addressFault, networkOf, prefixContains } from './address.js';
+import { CONNECTION_RULES } from './connection-rules.js';
 import { collectFacts, type Fact, type InterfaceFacts, type ServiceFacts } from './facts.js';
 import { type Finding, formatPath } from './finding.js';
 import { FRAME_OVERHEAD, largestMtu } from './frame-size.js';
@@ -397,6 +398,7 @@ const RULES: readonly Rule[] = [
   uniqueServers,
   uniqueLists,
   ...MODE_RULES,
+  ...CONNECTION_RULES,
   ownAddresses,
   usableAddresses,
   knownInterfaces,

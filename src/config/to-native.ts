@@ -6,6 +6,7 @@ import type {
   NativeInterfaceConfig,
   NativeMatch,
   NativeOptions,
+  NativePersistence,
   NativeSchedulerOptions,
   NativeServiceIdentity,
   NativeTables,
@@ -14,7 +15,7 @@ import { networkOf, parseAddress, parseMac, parsePortRange, parsePrefix } from '
 import type { Finding } from './finding.js';
 import { usesLocalAddress } from './forward-mode.js';
 import { ANY_PORT, parsePorts, parseVips } from './matching.js';
-import type { Config } from './schema.js';
+import type { Config, ServiceConfig } from './schema.js';
 import { resolveTimeouts } from './timeout-profiles.js';
 import { findingsError } from './validate.js';
 
@@ -70,6 +71,10 @@ export function toNativeTables(config: Config): NativeTables {
       dscp: service.dscp ?? 0,
       scheduler: service.scheduler,
       schedulerOptions: schedulerOptions(service),
+      onePacket: service.onePacket ?? false,
+      sloppyTcp: service.sloppyTcp ?? false,
+      connReuseMode: service.connReuseMode ?? 1,
+      ...(service.persistence === undefined ? {} : { persistence: persistence(service, service.persistence) }),
       servers: service.servers.map((server) => ({
         address: canonical(server.address),
         // 0: the port that the client asked for.
@@ -137,6 +142,18 @@ function schedulerOptions(service: Config['services'][number]): NativeSchedulerO
     serverPorts: true,
     connectionId: 'dpvs',
     ...service.schedulerOptions,
+  };
+}
+
+/** Addresses have 16 bytes there, IPv4 ones at the end. */
+function persistence(service: ServiceConfig, configured: NonNullable<ServiceConfig['persistence']>): NativePersistence {
+  const vips = parseVips(service.address ?? service.match?.[0]?.destination ?? '');
+  const unused = vips?.address.family === 4 ? 96 : 0;
+  return {
+    timeout: configured.timeout,
+    prefix: configured.prefix === undefined ? 128 : configured.prefix + unused,
+    expireQuiescent: configured.expireQuiescent,
+    group: configured.group ?? '',
   };
 }
 

@@ -145,7 +145,7 @@ class PipelineStage {
  private:
   void add_worker(const DataplaneOptions& options, std::uint32_t worker) {
     pools_.push_back(std::make_unique<FramePool>(*packets_, links_->returns(), worker));
-    memories_.push_back(WorkerMemory::create(options, worker, hash_key_from_seed(1), 0).value());
+    memories_.push_back(WorkerMemory::create(options, worker, hash_key_from_seed(1), 0, *templates_).value());
     WorkerState& state = memories_.back()->state();
     state.service_slots = builder_.service_slots();
     state.server_slots = builder_.server_slots();
@@ -180,6 +180,7 @@ class PipelineStage {
   std::unique_ptr<PacketMemory> packets_;
   std::unique_ptr<Links> links_;
   std::vector<std::unique_ptr<FramePool>> pools_;
+  std::unique_ptr<TemplateTable> templates_ = TemplateTable::create(hash_key_from_seed(1), 4096).value();
   std::vector<std::unique_ptr<WorkerMemory>> memories_;
   std::vector<std::vector<std::unique_ptr<MemoryPort>>> ports_;
   std::vector<std::unique_ptr<Worker<MemoryPort>>> loops_;

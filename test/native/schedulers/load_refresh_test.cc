@@ -24,7 +24,7 @@ class LoadRefresh : public testing::Test {
     ControlThread::Parts parts;
     parts.interfaces = options_.interfaces;
     for (std::uint32_t worker = 0; worker < 2; worker++) {
-      memories_.push_back(std::move(WorkerMemory::create(options_, worker, hash_key_from_seed(1), 0, loads_.get())).value());
+      memories_.push_back(std::move(WorkerMemory::create(options_, worker, hash_key_from_seed(1), 0, *templates_, loads_.get())).value());
       parts.workers.push_back(memories_.back().get());
     }
     parts.published = &published_;
@@ -69,6 +69,7 @@ class LoadRefresh : public testing::Test {
   DataplaneOptions options_;
   Published<Snapshot> published_{2};
   std::unique_ptr<LoadTable> loads_;
+  std::unique_ptr<TemplateTable> templates_ = std::move(TemplateTable::create(hash_key_from_seed(1), 256)).value();
   std::vector<std::unique_ptr<WorkerMemory>> memories_;
   std::unique_ptr<ControlThread> control_;
 };

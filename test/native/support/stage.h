@@ -113,6 +113,7 @@ class Stage {
     std::uint16_t local_port_low = 1025;
     std::uint16_t local_port_high = 65535;
     std::uint32_t now_ms = 1000;
+    std::uint32_t max_templates = 4096;
   };
 
   explicit Stage(const Options& options) : Stage(options, default_tables(options.workers)) {}
@@ -133,9 +134,10 @@ class Stage {
     dataplane.local_port_low = options.local_port_low;
     dataplane.local_port_high = options.local_port_high;
     if (options.workers > 1) owners_ = std::move(SessionOwners::create(options.max_sessions * options.workers)).value();
+    templates_ = std::move(TemplateTable::create(hash_key_from_seed(7), options.max_templates)).value();
     for (std::uint32_t worker = 0; worker < options.workers; worker++) {
       pools_.push_back(std::make_unique<FramePool>(*packets_, links_->returns(), worker));
-      memories_.push_back(std::move(WorkerMemory::create(dataplane, worker, hash_key_from_seed(7), now_ms_)).value());
+      memories_.push_back(std::move(WorkerMemory::create(dataplane, worker, hash_key_from_seed(7), now_ms_, *templates_)).value());
       WorkerState& s = memories_.back()->state();
       s.service_slots = builder_.service_slots();
       s.server_slots = builder_.server_slots();
@@ -174,6 +176,7 @@ class Stage {
   FramePool& pool(std::uint32_t worker = 0) { return *pools_[worker]; }
   MemoryPort& port(std::uint32_t worker, std::uint16_t interface) { return *ports_[worker][interface]; }
   Links& links() { return *links_; }
+  TemplateTable& templates() { return *templates_; }
   TableBuilder& builder() { return builder_; }
   Snapshot& snapshot() { return snapshot_; }
   std::uint32_t now_ms() const { return now_ms_; }
@@ -297,6 +300,7 @@ class Stage {
   std::unique_ptr<Links> links_;
   std::unique_ptr<SessionOwners> owners_;
   std::vector<std::unique_ptr<FramePool>> pools_;
+  std::unique_ptr<TemplateTable> templates_;
   std::vector<std::unique_ptr<WorkerMemory>> memories_;
   std::vector<std::vector<std::unique_ptr<MemoryPort>>> ports_;
   std::vector<std::unique_ptr<Worker<MemoryPort>>> loops_;
