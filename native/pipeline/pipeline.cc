@@ -122,7 +122,7 @@ bool is_opening(Direction direction, const PacketMeta& meta) {
   const SessionRef ref = make_ref(created, Direction::kInbound);
   if (!state.notes.one_packet) return ref;
   state.notes.one_packet = false;
-  forward(state, network, packet, meta, ref, verdict);
+  forward_any(state, network, packet, meta, ref, verdict);
   end_session(state, created);
   return kNoRef;
 }
