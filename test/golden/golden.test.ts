@@ -83,7 +83,7 @@ describe('golden cases', () => {
   }
 
   it('are equal byte for byte when they run again', async () => {
-    for (const golden of goldenCases.filter((c) => c.placeholders.length > 0)) {
+    for (const golden of goldenCases.filter((c) => c.placeholders.some((p) => p.local !== undefined))) {
       const [first, second] = [await replay(golden), await replay(golden, '-again')];
       expect(readFileSync(second.output).equals(readFileSync(first.output))).toBe(true);
       expect(second.result.counters).toEqual(first.result.counters);

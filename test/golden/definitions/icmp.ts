@@ -324,6 +324,20 @@ export const icmpCases = [
       .ipv4({ source: LOCAL, destination: SERVER1.address });
     t.drop('icmp_no_session', icmpError(near, dns.local, errors4.noPort, quoteOf(ping.icmp({ type: 0 }).payload(32).build())));
   }),
+  golden('icmp-ttl-expired', 'An error whose TTL ends here is dropped, and nobody is told; with 2 it leaves with 1.', (t) => {
+    for (const [flow, lan, wan, kind] of [
+      [dns, near, far, errors4.noPort],
+      [dns6, near6, far6, errors6.noPort],
+    ] as const) {
+      t.forward(flow.fromClient({ payload: 'q' }));
+      for (const ttl of [1, 0]) {
+        t.drop('ttl_expired', errorToClient(flow, lan, kind, { header: { ttl } }).arriving);
+        t.drop('ttl_expired', errorToServer(flow, wan, kind, { header: { ttl } }).arriving);
+      }
+      t.forward(errorToClient(flow, lan, kind, { header: { ttl: 2 } }), errorToServer(flow, wan, kind, { header: { ttl: 2 } }));
+    }
+    t.expect({ sessions_created: 2, sessions: 2, icmp_translated: 4 });
+  }),
   golden('icmp-redirect', 'A redirect is for hosts on its link: it is dropped, also when it is about a session.', (t) => {
     t.forward(webFlow().fromClient({ flags: 'S' }));
     t.drop('icmp_unsupported', errorToServer(webFlow(), { ...far, mac: CLIENT.mac }, { type: 5, code: 1 }).arriving).expect(

@@ -5,12 +5,14 @@ import { fragmentCases } from './fragments.js';
 import { icmpCases } from './icmp.js';
 import { malformedCases } from './malformed.js';
 import { matchingCases } from './matching.js';
+import { modeCases } from './modes.js';
 import { mssCases } from './mss.js';
 import { ownershipCases } from './ownership.js';
 import { routingCases } from './routing.js';
 import { schedulingCases } from './scheduling.js';
 import { tcpCases } from './tcp.js';
 import { timeoutCases } from './timeouts.js';
+import { tunnelCases } from './tunnels.js';
 import { udpCases } from './udp.js';
 import { workerCases } from './workers.js';
 
@@ -23,6 +25,8 @@ export const goldenCases: readonly GoldenCase[] = [
   ...timeoutCases,
   ...ownershipCases,
   ...malformedCases,
+  ...modeCases,
+  ...tunnelCases,
   ...fragmentCases,
   ...icmpCases,
   ...routingCases,

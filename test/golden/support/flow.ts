@@ -211,7 +211,7 @@ export class Flow {
 
   /** Name of the free header fields of a packet that has some. */
   get #freeName(): string {
-    return `${this.options.client.address} ${this.options.clientPort}`;
+    return `${this.mode} ${this.options.client.address} ${this.options.clientPort} > ${this.options.vip} ${this.options.vipPort}`;
   }
 
   /** What is known of the packets of the client that leave, beside their bytes. */
@@ -239,7 +239,7 @@ export class Flow {
     return {
       arriving: frame(this.options.protocol, this.server, this.seenBy, spec).build(),
       leaving,
-      ...(free ? { free: `to ${this.#freeName}` } : {}),
+      ...(free ? { free: `answer of ${this.#freeName}` } : {}),
     };
   }
 }

@@ -89,6 +89,21 @@ export function fragmentFromServer(flow: Flow, spec: PacketSpec, range: Range, c
   };
 }
 
+/** A server's packet that is too big for the client's link and may be cut: the pieces that leave. */
+export function piecesFromServer(
+  flow: Flow,
+  spec: PacketSpec,
+  size: number,
+): { readonly arriving: Uint8Array; readonly pieces: Step[] } {
+  const { arriving, leaving } = flow.fromServer(spec);
+  const { l3, l4, l3Length } = decodePacket(leaving);
+  const cut = { id: spec.id ?? 0x1234 };
+  return {
+    arriving,
+    pieces: ranges(l3 + l3Length - l4, size).map((range) => ({ arriving, leaving: fragmentOf(leaving, range, cut) })),
+  };
+}
+
 /** A client's packet that is too big for the server's link and may be cut: the pieces that leave. */
 export function piecesFromClient(
   flow: Flow,

@@ -14,14 +14,12 @@ interface Bound {
 }
 
 const u16 = (bytes: Uint8Array, at: number): number => ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0);
-const isGue = (frame: Uint8Array): boolean => {
-  const ipv6 = u16(frame, 12) === 0x86dd;
-  const l4 = L3 + (ipv6 ? 40 : 20);
-  return frame[L3 + (ipv6 ? 6 : 9)] === 17 && u16(frame, l4) >= FIRST_DYNAMIC_PORT && frame[l4 + 8] === 0;
-};
+/** Flows are named after their mode (flow.ts). */
+const isGue = (flow: string): boolean => flow.startsWith('gue ');
 
 /** Copies the free fields of `actual` into `expected`; checksums that cover them follow. */
 function taken(
+  flow: string,
   expected: Uint8Array,
   actual: Uint8Array,
 ): { readonly frame: Uint8Array; readonly constant: string; readonly id?: number } {
@@ -29,7 +27,7 @@ function taken(
   const ipv6 = u16(out, 12) === 0x86dd;
   const l4 = L3 + (ipv6 ? 40 : 20);
   const copy = (at: number, length: number): void => out.set(actual.subarray(at, at + length), at);
-  const port = isGue(expected) ? u16(actual, l4) : 0;
+  const port = isGue(flow) ? u16(actual, l4) : 0;
   if (port !== 0) copy(l4, 2);
   const view = new DataView(out.buffer);
   if (!ipv6) {
@@ -54,12 +52,13 @@ export class FreeFields {
 
   resolve(flow: string, expected: Uint8Array, actual: Uint8Array): { readonly frame: Uint8Array; readonly faults: string[] } {
     if (actual.length < expected.length) return { frame: expected, faults: [] };
-    const { frame, constant, id } = taken(expected, actual);
+    const { frame, constant, id } = taken(flow, expected, actual);
     const faults: string[] = [];
     const bound = this.#bound.get(flow) ?? { constant, ids: new Set<number>() };
     this.#bound.set(flow, bound);
     if (bound.constant !== constant) faults.push(`flow "${flow}": port or label ${constant}, before ${bound.constant}`);
-    if (isGue(expected) && !isGue(actual)) faults.push(`flow "${flow}": the source port is outside the dynamic range`);
+    if (isGue(flow) && Number(constant.split(' ')[0]) < FIRST_DYNAMIC_PORT)
+      faults.push(`flow "${flow}": the source port is outside the dynamic range`);
     if (id !== undefined && bound.ids.has(id)) faults.push(`flow "${flow}": identification ${id} comes twice`);
     if (id !== undefined) bound.ids.add(id);
     return { frame, faults };

@@ -62,3 +62,6 @@ export function encapsulated(flow: Flow, inner: Uint8Array): Uint8Array {
   }
   return frame.payload(Uint8Array.from(carried)).build();
 }
+
+/** Bytes between the outer IP header and the client's packet. */
+export const OVERHEAD = { ipip: 0, gre: 4, gue: 12 } as const;
