@@ -58,6 +58,26 @@ const dns6 = dns6Flow();
 
 export const fragmentCases = [
   ...perMode,
+  ...(['direct', 'l3dsr'] as const).map((mode) =>
+    golden(
+      `fragments-two-workers-${mode}`,
+      `${MODE_NAMES[mode]}, two workers: fragments, spread by addresses, and whole datagrams, by ports too, share a session.`,
+      (t) => {
+        for (const clientPort of [40000, 40001]) {
+          const flow = modeFlow(mode, '66', { protocol: 'udp', flow: { clientPort } });
+          t.forward(...three(flow, clientPort), flow.fromClient({ payload: 'whole' }), ...three(flow, clientPort + 9));
+        }
+        for (const clientPort of [40002, 40003]) {
+          const flow = modeFlow(mode, '66', { protocol: 'udp', flow: { clientPort } });
+          t.forward(flow.fromClient({ payload: 'whole' }), ...three(flow, clientPort), flow.fromClient({ payload: 'whole' }));
+        }
+        t.expect({ sessions_created: 4, sessions: 4, fragments_forwarded: 18 });
+        // The two that begin with a fragment are asked for once round: whoever was asked remembers the first one for two seconds.
+        t.expect({ handoff_sent: 10, handoff_received: 10, datagrams_tracked: 4 });
+      },
+      { config: modeConfig(mode, '66', { workers: 2, localAddresses: [LOCAL, LOCAL_B, LOCAL6, LOCAL6_B] }) },
+    ),
+  ),
   golden('fragments-middle-first', 'A later fragment that comes before the first one waits and leaves behind it.', (t) => {
     for (const flow of [dns, dns6]) {
       const [first, second, third] = three(flow);

@@ -34,7 +34,7 @@ export function nestedByUs({ expected }: NestedPacket): Layers {
     inner: line(expected.inner),
     ports: expected.inner.ports,
     copied: tunnel ? 'yes' : '',
-    checksums: tunnel && expected.whole ? '1' : '',
+    checksums: tunnel && expected.whole ? (expected.damaged === true ? '0' : '1') : '',
   };
 }
 
@@ -155,7 +155,8 @@ class GUE(Packet):
     def guess_payload_class(self, payload):
         return IP if self.proto == 4 else IPv6
 
-bind_layers(UDP, GUE, dport=6080)
+for port in (6080, 7777, 5555):
+    bind_layers(UDP, GUE, dport=port)
 
 def layers(packet):
     while packet is not None and packet.name != "NoPayload":

@@ -22,6 +22,8 @@ export interface Nested {
   readonly inner: Header & { readonly ports: string };
   /** Where both headers must say the same traffic class, and the inner checksums must be right. */
   readonly whole: boolean;
+  /** The client's packet has a wrong transport checksum. */
+  readonly damaged?: boolean;
 }
 
 export const isTunnel = (mode: ForwardMode): mode is 'ipip' | 'gre' | 'gue' =>
