@@ -6,7 +6,7 @@ import type { Flow, PacketSpec, Step } from '../support/flow.js';
 import { dns6Flow, dnsFlow, frame, web6Flow, webFlow } from '../support/flow.js';
 import { fragmentFromClient, fragmentFromServer, fragmentOf, lengthOf, ranges } from '../support/fragments.js';
 import { errors4, errors6, tell } from '../support/icmp.js';
-import { ALL_MODES, MODE_NAMES, modeConfig, modeFlow, mtus, SUFFIX } from '../support/modes.js';
+import { ALL_MODES, isOneWay, MODE_NAMES, modeConfig, modeFlow, mtus, SUFFIX } from '../support/modes.js';
 import { configWith, DNS, LOCAL, LOCAL_B, LOCAL6, LOCAL6_B } from '../support/network.js';
 
 const created = { sessions_created: 1, sessions: 1 };
@@ -32,7 +32,7 @@ function three(flow: Flow, id?: number): [Step, Step, Step] {
 function conversation(t: Timeline, flow: Flow): void {
   t.forward(...cut(flow, 3000, 1240, 0x12345678 & (flow.client.address.includes(':') ? 0xffffffff : 0xffff)));
   let fragments = 3;
-  if (flow.mode === 'fullnat') {
+  if (!isOneWay(flow.mode)) {
     t.forward(...cut(flow, 2500, 1240, 0x4242, {}, 'server'));
     fragments += 3;
   }

@@ -126,12 +126,21 @@ function play(t: Timeline, flow: Flow, make: Make, from: Reporter, list: ReturnT
   t.forward(flow.fromClient({ payload: 'and on' })).expect({ ...created, icmp_translated: list.length });
 }
 
-const toClients = (['44', '66', '64', '46'] as const).map((families) =>
+const TWO_WAY = [
+  ['fullnat', '44'],
+  ['fullnat', '66'],
+  ['fullnat', '64'],
+  ['fullnat', '46'],
+  ['nat', '44'],
+  ['nat', '66'],
+] as const;
+
+const toClients = TWO_WAY.map(([mode, families]) =>
   golden(
-    `icmp-to-client-${SUFFIX[families]}`,
-    `Full NAT ${families}: every error about a client's packet reaches the client, from the VIP and about what the client sent.`,
+    `icmp-to-client-${mode}-${SUFFIX[families]}`,
+    `${MODE_NAMES[mode]} ${families}: every error about a client's packet reaches the client, from the VIP and about what the client sent.`,
     (t) => {
-      const flow = modeFlow('fullnat', families, { protocol: 'udp' });
+      const flow = modeFlow(mode, families, { protocol: 'udp' });
       const [there, here] = [side(families, 'server'), side(families, 'client')];
       play(t, flow, errorToClient, there === '4' ? near : near6, kinds(there, here));
       const useless = there === here ? [] : there === '4' ? NOTHING_IN_6 : NOTHING_IN_4;
@@ -139,20 +148,11 @@ const toClients = (['44', '66', '64', '46'] as const).map((families) =>
       for (const kind of useless)
         t.drop('icmp_unsupported', errorToClient(flow, from, kind, { spec: { payload: 'x' } }).arriving);
     },
-    { config: modeConfig('fullnat', families) },
+    { config: modeConfig(mode, families) },
   ),
 );
 
-const toServers = (
-  [
-    ['fullnat', '44'],
-    ['fullnat', '66'],
-    ['fullnat', '64'],
-    ['fullnat', '46'],
-    ['nat', '44'],
-    ['nat', '66'],
-  ] as const
-).map(([mode, families]) =>
+const toServers = TWO_WAY.map(([mode, families]) =>
   golden(
     `icmp-to-server-${mode}-${SUFFIX[families]}`,
     `${MODE_NAMES[mode]} ${families}: every error about an answer of the server reaches the server, about what the server sent.`,

@@ -29,23 +29,23 @@ function tcp(t: Timeline, flow: Flow, families: Families): void {
   const fitting = largestSegment(flow, families);
   const answered = LINK - headers(families[1]);
   t.forward(flow.fromClient({ flags: 'S', options: linuxSynOptions(offered), tos: 0x10 }, { options: linuxSynOptions(fitting) }));
-  if (flow.mode === 'fullnat')
+  if (!isOneWay(flow.mode))
     t.forward(
       flow.fromServer({ flags: 'SA', ack: 1001, options: linuxSynOptions(answered) }, { options: linuxSynOptions(fitting) }),
     );
   t.forward(flow.fromClient({ flags: 'A', seq: 1001, ack: 5001 }));
   t.forward(flow.fromClient({ flags: 'PA', seq: 1001, ack: 5001, payload: 'GET / HTTP/1.1\r\n\r\n', ttl: 2 }));
-  if (flow.mode === 'fullnat') t.forward(flow.fromServer({ flags: 'PA', seq: 5001, ack: 1019, payload: 1001, ttl: 255 }));
+  if (!isOneWay(flow.mode)) t.forward(flow.fromServer({ flags: 'PA', seq: 5001, ack: 1019, payload: 1001, ttl: 255 }));
   t.forward(flow.fromClient({ flags: 'FA', seq: 1019, ack: 6002 }));
-  if (flow.mode === 'fullnat') t.forward(flow.fromServer({ flags: 'FA', seq: 6002, ack: 1020 }));
-  const clampedBack = flow.mode === 'fullnat' && fitting < answered ? 1 : 0;
+  if (!isOneWay(flow.mode)) t.forward(flow.fromServer({ flags: 'FA', seq: 6002, ack: 1020 }));
+  const clampedBack = !isOneWay(flow.mode) && fitting < answered ? 1 : 0;
   const clamped = (fitting < offered ? 1 : 0) + clampedBack;
   t.expect({ ...created, ...(clamped === 0 ? {} : { mss_clamped: clamped }) });
 }
 
 function udp(t: Timeline, flow: Flow): void {
   t.forward(flow.fromClient({ payload: 'question', tos: 0xb9, ttl: 17 }));
-  if (flow.mode === 'fullnat') t.forward(flow.fromServer({ payload: 'answer', tos: 0x2a, ttl: 255 }));
+  if (!isOneWay(flow.mode)) t.forward(flow.fromServer({ payload: 'answer', tos: 0x2a, ttl: 255 }));
   t.forward(flow.fromClient({ payload: '', dontFragment: false }), flow.fromClient({ payload: 'odd', dontFragment: false }));
   t.forward(flow.fromClient({ payload: 1200 })).expect(created);
 }
