@@ -12,7 +12,6 @@ import type { EchoResult } from '../../../src/lab/traffic.js';
 const program = fileURLToPath(new URL('../../../build/native/millrace_sctp_echo', import.meta.url));
 
 export interface SctpOptions {
-  readonly source: string;
   readonly address: string;
   readonly associations: number;
   readonly messages: number;
@@ -54,7 +53,10 @@ export class SctpServers implements AsyncDisposable {
 
 /** Associations from the client, one after the other, each with so many messages there and back. */
 export async function sctpEcho(lab: Lab, options: SctpOptions): Promise<EchoResult> {
-  const words = [options.address, sctpPort, options.source, options.associations, options.messages, options.size].map(String);
+  // Over IPv6 the stack leaves the source to the kernel, and must be bound to the one that the kernel takes.
+  const route = await lab.topology.runChecked('client', ['ip', '-o', 'route', 'get', options.address]);
+  const source = / src (\S+)/.exec(route)?.[1] ?? '';
+  const words = [options.address, sctpPort, source, options.associations, options.messages, options.size].map(String);
   const argv = lab.topology.argv('client', [program, 'client', ...words]);
   const result = await run(argv, { timeout: 60_000 });
   if (!result.stdout.startsWith('{')) throw new Error(`the SCTP client failed: ${result.stderr}${result.stdout}`);
