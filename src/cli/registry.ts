@@ -28,6 +28,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./commands/replay.js'),
   },
   {
+    name: 'explain',
+    summary: 'say what a packet would meet: service, server, worker, rewrite, or why it is dropped',
+    load: () => import('./commands/explain.js'),
+  },
+  {
     name: 'realserver',
     summary: 'prepare a real server that answers clients itself (direct routing, tunnel, L3DSR), and undo it',
     load: () => import('./commands/realserver.js'),
