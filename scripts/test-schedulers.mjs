@@ -40,7 +40,7 @@ function play() {
   const made = spawnSync('cmake', ['--build', build, '--target', 'millrace_schedulers_test'], { encoding: 'utf8' });
   if (made.status !== 0) throw new Problem(`The build failed:\n${made.stdout}${made.stderr}`, 'correct it first.', 4);
   step('schedulers: recordings, changes of the servers, thresholds, several workers (native)');
-  const run = spawnSync(join(build, 'millrace_schedulers_test'), [], { encoding: 'utf8', maxBuffer: 1 << 26 });
+  const run = spawnSync(join(build, 'millrace_schedulers_test'), [], { cwd: build, encoding: 'utf8', maxBuffer: 1 << 26 });
   const results = [...run.stdout.matchAll(/^recording (equal|differs) +(\w+) ([\w-]+)/gm)].map(
     ([, verdict, file, scheduler]) => ({
       equal: verdict === 'equal',
