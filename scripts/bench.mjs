@@ -166,7 +166,12 @@ function maglev(file) {
     .trimEnd()
     .split('\n')
     .map((line) => JSON.parse(line));
-  const units = { balance: 'slots over average', disruption: '% of slots moved', build_ms: 'ms to build', packets: 'time per packet while building, ratio' };
+  const units = {
+    balance: 'slots over average',
+    disruption: '% of slots moved',
+    build_ms: 'ms to build',
+    packets: 'time per packet while building, ratio',
+  };
   const rows = results.map((r) => [
     units[r.kind],
     String(r.slots),

@@ -40,7 +40,11 @@ export function readOriginal(text) {
         weights: weights.replaceAll(/r\d+:/g, ''),
         mode,
         port: Number(port),
-        servers: (lines[i + 1] ?? '').trim().split(/\s+/),
+        // A refused connection is an error of the client's there, and "-" in the tree.
+        servers: (lines[i + 1] ?? '')
+          .replaceAll(/ERR:ECONNREFUSED/g, '-')
+          .trim()
+          .split(/\s+/),
       },
     ];
   });

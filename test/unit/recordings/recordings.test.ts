@@ -9,7 +9,7 @@ const original = `# comment
   -> 10.0.2.11:8001               Masq    4      0          20
 
 == sched=sh -b sh-fallback,sh-port weights=r1:1,r2:1 mode=held (3 VIPs, 30 each) port=8002
-1 - 2
+1 ERR:ECONNREFUSED 2
 `;
 const tree = `# comment
 set rr none 4,3 short ipv4 8001
