@@ -62,7 +62,9 @@ const onePacket: Rule = (facts) =>
     if (given?.value !== true) return [];
     const findings: Finding[] = [];
     if (protocol !== undefined && protocol.value !== 'udp') {
-      findings.push(wrong(given.path, `onePacket schedules datagrams, and protocol ${protocol.value} has connections`, 'remove it'));
+      findings.push(
+        wrong(given.path, `onePacket schedules datagrams, and protocol ${protocol.value} has connections`, 'remove it'),
+      );
     }
     const fullnat = servers.find((server) => server.mode === undefined || server.mode.value === 'fullnat');
     if (fullnat !== undefined) {

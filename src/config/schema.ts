@@ -359,7 +359,8 @@ const Persistence = section(
       Type.Integer({
         minimum: 1,
         maximum: 128,
-        description: 'How many bits of the client address count: with 24, a /24 network is one client, as `ipvsadm -M 255.255.255.0`.',
+        description:
+          'How many bits of the client address count: with 24, a /24 network is one client, as `ipvsadm -M 255.255.255.0`.',
         'x-default': '32 for IPv4, 128 for IPv6',
       }),
     ),
@@ -444,7 +445,8 @@ const Service = section(
     persistence: Type.Optional(Persistence),
     onePacket: Type.Optional(
       Type.Boolean({
-        description: 'Every datagram is scheduled by itself and leaves no session, as `ipvsadm -o`. Only `udp`, not with `fullnat`.',
+        description:
+          'Every datagram is scheduled by itself and leaves no session, as `ipvsadm -o`. Only `udp`, not with `fullnat`.',
         'x-default': 'false',
       }),
     ),

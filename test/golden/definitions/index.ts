@@ -8,6 +8,7 @@ import { matchingCases } from './matching.js';
 import { modeCases } from './modes.js';
 import { mssCases } from './mss.js';
 import { ownershipCases } from './ownership.js';
+import { persistenceCases } from './persistence.js';
 import { routingCases } from './routing.js';
 import { schedulingCases } from './scheduling.js';
 import { tcpCases } from './tcp.js';
@@ -22,6 +23,7 @@ export const goldenCases: readonly GoldenCase[] = [
   ...mssCases,
   ...udpCases,
   ...schedulingCases,
+  ...persistenceCases,
   ...timeoutCases,
   ...ownershipCases,
   ...malformedCases,

@@ -69,6 +69,10 @@ export interface ServiceConfig {
   readonly dscp?: number;
   readonly scheduler?: SchedulerName;
   readonly schedulerOptions?: Readonly<Record<string, unknown>>;
+  readonly persistence?: { readonly timeout?: number; readonly prefix?: number; readonly group?: string };
+  readonly onePacket?: boolean;
+  readonly sloppyTcp?: boolean;
+  readonly connReuseMode?: 0 | 1 | 2;
   readonly servers: readonly ServerConfig[];
 }
 export interface SessionsConfig {
