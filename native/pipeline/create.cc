@@ -196,7 +196,7 @@ void remove_session(WorkerState& state, SessionId id, const SessionHashes& hashe
   const Session& session = state.sessions->at(id);
   return_local_port(state, session, state.sessions->detail(id));
   if ((session.flags & session_flag::kAtFragmentHome) != 0) forget_fragment_home(state, session, state.sessions->detail(id));
-  if ((session.flags & session_flag::kTemplate) != 0) release_template(state, state.sessions->detail(id).persistence);
+  if ((session.flags & session_flag::kTemplate) != 0) release_template(state, session, state.sessions->detail(id).persistence);
   ServerStats& stats = state.server_stats[session.server];
   if ((session.flags & session_flag::kActive) != 0) {
     store_relaxed(stats.active, stats.active - 1);

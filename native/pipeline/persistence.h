@@ -28,8 +28,14 @@ PersistentChoice find_template(WorkerState& state, const ServiceTable& service, 
 /// Remembers the scheduler's choice for the client. Another worker may have been faster: then its choice is the answer.
 PersistentChoice remember_choice(WorkerState& state, const ServiceTable& service, const PacketMeta& meta, std::uint32_t picked);
 
-/// A session that a template decided about is over, or could not begin.
+/// A session that a template decided about could not begin.
 inline void release_template(WorkerState& state, TemplateId id) { state.templates->release(id, state.now_ms); }
+
+/// It is over: since its time has run out, which the worker may have noticed late, or now.
+inline void release_template(WorkerState& state, const Session& session, TemplateId id) {
+  const bool ran_out = static_cast<std::int32_t>(state.now_ms - session.deadline_ms) > 0;
+  state.templates->release(id, ran_out ? session.deadline_ms : state.now_ms);
+}
 
 /// Frees templates whose time is over. Each worker has its share of the stripes and looks at one in each millisecond.
 void sweep_templates(WorkerState& state, std::uint32_t budget);

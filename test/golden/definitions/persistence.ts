@@ -2,7 +2,7 @@
 // The sequences are those recorded from Linux IPVS 6.1: with three servers, rr gives 3 2 1.
 
 import { golden, type Timeline } from '../support/case.js';
-import { dnsFlow, type FlowOptions, handshake, local, web6Flow, webFlow } from '../support/flow.js';
+import { dnsFlow, type FlowOptions, local, web6Flow, webFlow } from '../support/flow.js';
 import {
   CLIENT,
   CLIENT6,
@@ -139,7 +139,7 @@ export const persistenceCases = [
     'An open connection holds its client longer than the timeout.',
     (t) => {
       const first = webFlow({ server: SERVER3, local: local('first') });
-      t.forward(...handshake(first)).wait(300);
+      t.forward(first.fromClient({ flags: 'S' }), first.fromClient({ flags: 'A', seq: 1001, ack: 5001 })).wait(300);
       opened(t, [[CLIENT, 3]], {}, 50000);
       opened(t, [[OTHER_CLIENT, 2]], {}, 50001);
       t.expect(opens(3, 2));

@@ -144,6 +144,20 @@ TEST(Persistence, ATemplateGoesWhenItsTimerEndsAfterItsLastSession) {
   EXPECT_EQ(stage.count(Counter::templates_expired), 1u) << "the sweep has found it";
 }
 
+TEST(Persistence, ATimerThatIsLookedAtLateChangesNothing) {
+  Stage stage({}, recorded());
+  Clients clients(stage);
+  Flow f = clients.flow("10.7.5.1");
+  EXPECT_EQ(clients.connect(f), 3u);
+  for (const std::uint8_t flags : {kAck, kRst}) {
+    f.flags = flags;
+    EXPECT_EQ(stage.pass_through(f.build()).size(), 1u);
+  }
+  stage.pass(21'000);  // CLOSE has lasted 10 s, and the template 20 s, before the worker looks
+  stage.settle();
+  EXPECT_EQ(templates_of(stage).size(), 0u);
+}
+
 TEST(Persistence, AMaskMakesOneClientOfANetwork) {
   TablesConfig tables = recorded();
   tables.services[0].persistence.prefix = 96 + 24;
