@@ -32,11 +32,14 @@ const TSHARK_FIELDS = [
   'tcp.dstport',
   'udp.srcport',
   'udp.dstport',
+  'sctp.srcport',
+  'sctp.dstport',
   'ip.ttl',
   'ipv6.hlim',
   'ip.checksum.status',
   'tcp.checksum.status',
   'udp.checksum.status',
+  'sctp.checksum.status',
   'icmp.checksum.status',
   'icmpv6.checksum.status',
 ] as const;
@@ -44,7 +47,7 @@ const TSHARK_FIELDS = [
 /** tshark with all checksum validation on; its statuses are 0 bad, 1 good, 2 unverified, 3 not present. */
 function readByTshark(file: string): Seen[] {
   const validate = ['ip.check_checksum', 'tcp.check_checksum', 'udp.check_checksum'].flatMap((name) => ['-o', `${name}:TRUE`]);
-  validate.push('-o', 'ip.defragment:FALSE', '-o', 'ipv6.defragment:FALSE');
+  validate.push('-o', 'sctp.checksum:crc-32c', '-o', 'ip.defragment:FALSE', '-o', 'ipv6.defragment:FALSE');
   // Without the heuristics a payload is a payload: no second IP header inside ICMP or DNS confuses the columns.
   const fields = TSHARK_FIELDS.flatMap((name) => ['-e', name]);
   const out = execFileSync(
@@ -63,13 +66,16 @@ function readByTshark(file: string): Seen[] {
       const v = line.split('|');
       const at = (name: (typeof TSHARK_FIELDS)[number]): string => v[TSHARK_FIELDS.indexOf(name)] ?? '';
       const verdict = (status: string): string => (status === '0' || status === '1' ? status : '');
-      const sums = ['tcp', 'udp', 'icmp', 'icmpv6'].map((p) =>
+      const sums = ['tcp', 'udp', 'sctp', 'icmp', 'icmpv6'].map((p) =>
         verdict(at(`${p}.checksum.status` as (typeof TSHARK_FIELDS)[number])),
       );
       return {
         source: at('ip.src') || at('ipv6.src'),
         destination: at('ip.dst') || at('ipv6.dst'),
-        ports: [at('tcp.srcport') || at('udp.srcport'), at('tcp.dstport') || at('udp.dstport')].join('>'),
+        ports: [
+          at('tcp.srcport') || at('udp.srcport') || at('sctp.srcport'),
+          at('tcp.dstport') || at('udp.dstport') || at('sctp.dstport'),
+        ].join('>'),
         ttl: at('ip.ttl') || at('ipv6.hlim'),
         ipChecksum: verdict(at('ip.checksum.status')),
         transportChecksum: sums.find((s) => s !== '') ?? '',
@@ -81,12 +87,13 @@ function readByTshark(file: string): Seen[] {
 const SCAPY_PROGRAM = `
 import sys, json
 from scapy.all import PcapReader, IP, IPv6, IPv6ExtHdrFragment, TCP, UDP, ICMP
+from scapy.layers.sctp import SCTP, crc32c
 from scapy.layers.inet import in4_chksum
 from scapy.layers.inet6 import in6_chksum
 from scapy.utils import checksum
 
 def transport(packet):
-    for kind in (TCP, UDP, ICMP):
+    for kind in (TCP, UDP, SCTP, ICMP):
         if kind in packet:
             return packet[kind]
     layer = packet.lastlayer()
@@ -102,6 +109,9 @@ def part(packet):
 def verdict(packet, l4):
     if part(packet) or l4 is None or UDP in packet and l4.chksum == 0:
         return ""
+    if SCTP in packet:
+        whole = l4.original
+        return "1" if crc32c(whole[:8] + bytes(4) + whole[12:]) == int.from_bytes(whole[8:12], "big") else "0"
     if ICMP in packet:
         return "1" if checksum(l4.original) == 0 else "0"
     number = 6 if TCP in packet else 17 if UDP in packet else 58
@@ -112,7 +122,7 @@ seen = []
 for packet in PcapReader(sys.argv[1]):
     ip = packet[IP] if IP in packet else packet[IPv6]
     l4 = transport(packet)
-    ports = "%d>%d" % (l4.sport, l4.dport) if TCP in packet or UDP in packet else ">"
+    ports = "%d>%d" % (l4.sport, l4.dport) if TCP in packet or UDP in packet or SCTP in packet else ">"
     head = ("1" if checksum(ip.original[:ip.ihl * 4]) == 0 else "0") if IP in packet else ""
     ttl = ip.ttl if IP in packet else ip.hlim
     seen.append(dict(source=ip.src, destination=ip.dst, ports=ports, ttl=str(ttl), ipChecksum=head, transportChecksum=verdict(packet, l4)))
@@ -133,10 +143,10 @@ function readByUs(packets: readonly CapturedPacket[]): Seen[] {
     return {
       source: get('ip.source'),
       destination: get('ip.destination'),
-      ports: `${get('tcp.sourcePort', 'udp.sourcePort')}>${get('tcp.destinationPort', 'udp.destinationPort')}`,
+      ports: `${get('tcp.sourcePort', 'udp.sourcePort', 'sctp.sourcePort')}>${get('tcp.destinationPort', 'udp.destinationPort', 'sctp.destinationPort')}`,
       ttl: get('ip.ttl', 'ip.hopLimit'),
       ipChecksum: verdict(get('ip.checksumRight')),
-      transportChecksum: verdict(get('tcp.checksumRight', 'udp.checksumRight', 'icmp.checksumRight')),
+      transportChecksum: verdict(get('tcp.checksumRight', 'udp.checksumRight', 'sctp.checksumRight', 'icmp.checksumRight')),
     };
   });
 }

@@ -9,6 +9,7 @@ import { modeCases } from './modes.js';
 import { mssCases } from './mss.js';
 import { ownershipCases } from './ownership.js';
 import { persistenceCases } from './persistence.js';
+import { protocolCases } from './protocols.js';
 import { routingCases } from './routing.js';
 import { schedulingCases } from './scheduling.js';
 import { tcpCases } from './tcp.js';
@@ -31,6 +32,7 @@ export const goldenCases: readonly GoldenCase[] = [
   ...tunnelCases,
   ...fragmentCases,
   ...icmpCases,
+  ...protocolCases,
   ...routingCases,
   ...workerCases,
 ];

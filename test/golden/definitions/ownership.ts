@@ -60,7 +60,7 @@ export const ownershipCases = [
     t.drop('no_service', frame('udp', dns6.client, { ...dns6.vip, port: 54 }).build());
   }),
   golden('tcp-no-session', 'What cannot open a connection and belongs to none is dropped: ACK, RST, FIN, data, SYN-ACK.', (t) => {
-    for (const flags of ['A', 'R', 'RA', 'FA', 'PA', 'SA']) t.drop('tcp_no_session', web.fromClient({ flags }).arriving);
+    for (const flags of ['A', 'R', 'RA', 'FA', 'PA']) t.drop('tcp_no_session', web.fromClient({ flags }).arriving);
     t.drop('tcp_no_session', web6Flow().fromClient({ flags: 'A' }).arriving);
   }),
   golden(

@@ -48,6 +48,8 @@ export interface PacketSpec {
   readonly urgent?: number;
   readonly options?: readonly TcpOption[];
   readonly payload?: string | Uint8Array | number;
+  /** Type of an SCTP packet's only chunk, whose value is the payload. */
+  readonly chunk?: number;
   /** TTL or hop limit as it arrives. */
   readonly ttl?: number;
   /** TOS or traffic class. */
@@ -83,7 +85,7 @@ export interface Endpoint {
 }
 
 export interface FlowOptions {
-  readonly protocol: 'tcp' | 'udp';
+  readonly protocol: 'tcp' | 'udp' | 'sctp';
   readonly client: Host;
   readonly clientPort: number;
   readonly vip: string;
@@ -102,8 +104,13 @@ export interface FlowOptions {
   readonly serverSideMac: string;
 }
 
+function bytesOf(content: string | Uint8Array | number): Uint8Array {
+  if (typeof content === 'number') return Uint8Array.from({ length: content }, (_, i) => i & 0xff);
+  return typeof content === 'string' ? new TextEncoder().encode(content) : content;
+}
+
 /** A frame of one protocol from one endpoint to another. */
-export function frame(protocol: 'tcp' | 'udp', from: Endpoint, to: Endpoint, spec: PacketSpec = {}): PacketBuilder {
+export function frame(protocol: 'tcp' | 'udp' | 'sctp', from: Endpoint, to: Endpoint, spec: PacketSpec = {}): PacketBuilder {
   const builder = packet().eth({ source: from.mac, destination: to.mac });
   const addresses = { source: from.address, destination: to.address };
   if (isIpv6(from.address)) {
@@ -135,6 +142,11 @@ export function frame(protocol: 'tcp' | 'udp', from: Endpoint, to: Endpoint, spe
       urgent: spec.urgent ?? 0,
       options: spec.options ?? [],
     });
+  } else if (protocol === 'sctp') {
+    const value = spec.payload === undefined ? new Uint8Array(0) : bytesOf(spec.payload);
+    const error = spec.checksumError === undefined ? {} : { checksumError: spec.checksumError };
+    builder.sctp({ ...ports, ...error, chunks: [{ type: spec.chunk ?? 0, value }] });
+    return spec.padTo === undefined ? builder : builder.padTo(spec.padTo, spec.padding ?? 0);
   } else {
     builder.udp({ ...ports, ...checksum });
   }

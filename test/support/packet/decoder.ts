@@ -1,7 +1,7 @@
 // Packet decoder: a frame as named fields, as one line, and the difference of two frames field by field: what a failed golden case
 // prints. Guarantees: never throws, whatever the bytes are; what it cannot name is shown as bytes. Runs in tests only.
 
-import { onesComplementSum, pseudoHeaderSum } from '../../oracle/checksum.js';
+import { crc32c, onesComplementSum, pseudoHeaderSum } from '../../oracle/checksum.js';
 import { ipText, macText } from './address.js';
 
 export type Fields = Map<string, string | number>;
@@ -187,6 +187,17 @@ function decodeTransport(
     c.set('udp.checksum', hex16(c.u16(at + 6)));
     c.set('udp.checksumRight', c.u16(at + 6) === 0 ? 'none' : sumIsRight(17));
     c.set('payload', hex(c.bytes.subarray(at + 8, end)));
+  } else if (d.protocol === 132 && at + 16 <= end) {
+    c.set('sctp.sourcePort', c.u16(at));
+    c.set('sctp.destinationPort', c.u16(at + 2));
+    c.set('sctp.tag', c.u32(at + 4));
+    c.set('sctp.chunk', c.u8(at + 12));
+    c.set('sctp.checksum', hex(c.bytes.subarray(at + 8, at + 12)));
+    const summed = Uint8Array.from(c.bytes.subarray(at, end));
+    const claimed = new DataView(summed.buffer).getUint32(8, true);
+    summed.fill(0, 8, 12);
+    c.set('sctp.checksumRight', !whole ? 'unknown' : crc32c(summed) === claimed ? 'yes' : 'NO');
+    c.set('payload', hex(c.bytes.subarray(at + 12, end)));
   } else if ((d.protocol === 1 || d.protocol === 58) && at + 8 <= end) {
     c.set('icmp.type', c.u8(at));
     c.set('icmp.code', c.u8(at + 1));
@@ -256,6 +267,8 @@ export function describePacket(frame: Uint8Array): string {
     return `${ip} ${ports} TCP ${get('tcp.flags')} seq ${get('tcp.seq')} ack ${get('tcp.ack')}${hops}`;
   }
   if (fields.has('udp.length')) return `${ip} ${from}:${get('udp.sourcePort')} > ${to}:${get('udp.destinationPort')} UDP${hops}`;
+  if (fields.has('sctp.tag'))
+    return `${ip} ${from}:${get('sctp.sourcePort')} > ${to}:${get('sctp.destinationPort')} SCTP chunk ${get('sctp.chunk')}${hops}`;
   if (fields.has('icmp.type')) return `${ip} ${from} > ${to} ICMP type ${get('icmp.type')} code ${get('icmp.code')}${hops}`;
   return `${ip} ${from} > ${to} protocol ${protocol}${hops}`;
 }

@@ -80,6 +80,7 @@ test('the effective configuration has every timeout and port, and is itself a ri
     profile: 'dpvs',
     tcp: { ...TIMEOUT_PROFILES.dpvs.tcp, established: 600 },
     udp: TIMEOUT_PROFILES.dpvs.udp,
+    sctp: TIMEOUT_PROFILES.dpvs.sctp,
   });
   expect(effective.services[0]?.servers[0]?.port).toBe(80);
   expect(parsed(stringify(effective))).toEqual(effective);
