@@ -534,8 +534,6 @@ bool icmp_to_ipv4(const IcmpHead& from, IcmpHead& to) {
 }
 
 Verdict translate_icmp_error(WorkerState& state, Packet& packet, const PacketMeta& meta) {
-  // The parser lets a last hop pass: it may be an echo request to us. No error is sent about an error.
-  if (meta.ttl <= 1) return Verdict::drop(DropReason::ttl_expired);
   if (!checksum_right(packet, meta)) return Verdict::drop(DropReason::icmp_checksum_wrong);
   const auto icmp = *reinterpret_cast<const net::Icmp*>(packet.data + meta.l4_offset);
   const std::uint32_t begin = meta.l4_offset + static_cast<std::uint32_t>(sizeof(net::Icmp));

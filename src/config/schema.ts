@@ -399,9 +399,7 @@ const Service = section(
           'addresses are all VIPs and must be routed to Millrace. Required unless there is `match`; docs/services.md.',
       }),
     ),
-    port: Type.Optional(
-      servicePorts('Port that clients connect to, a range of ports, or `any`. Required for all but `match`.'),
-    ),
+    port: Type.Optional(servicePorts('Port that clients connect to, a range of ports, or `any`. Required for all but `match`.')),
     protocol: Type.Optional(
       Type.Enum(['tcp', 'udp', 'sctp', 'tcp+udp'], {
         description: 'Transport protocol. `tcp+udp`: both, with one list of servers. Required unless there is `match`.',

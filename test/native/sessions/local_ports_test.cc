@@ -126,7 +126,7 @@ TEST(LocalPorts, WithoutLocalAddressesThereIsNothingToGive) {
   auto ports = make_ports(1025, 65535);
   EXPECT_FALSE(ports->allocate(0, {}).has_value());
   const std::vector<LocalSlot> locals = {1};
-  EXPECT_FALSE(ports->allocate(static_cast<std::uint32_t>(kMaxServers), locals).has_value());
+  EXPECT_FALSE(ports->allocate(static_cast<std::uint32_t>(kMaxPortSpaces), locals).has_value());
 }
 
 TEST(LocalPorts, ThePredicateChoosesAmongFreePairs) {

@@ -162,7 +162,8 @@ class Model {
 
 TEST(TemplateTable, EqualsAModelThatRunsItsTimers) {
   for (std::uint32_t seed = 1; seed <= 8; seed++) {
-    std::mt19937 random(seed);
+    std::mt19937 engine(seed);
+    const auto random = [&] { return static_cast<std::uint32_t>(engine()); };
     const auto table = table_of(256 * TemplateTable::kStripes);
     Model model;
     std::vector<std::pair<TemplateId, Model::Entry*>> sessions;
@@ -230,7 +231,8 @@ TEST(TemplateTable, ThreadsThatMeetAClientAtOnceAgreeOnItsServer) {
   std::vector<std::thread> threads;
   for (std::uint32_t thread = 0; thread < kThreads; thread++) {
     threads.emplace_back([&, thread] {
-      std::mt19937 random(thread);
+      std::mt19937 engine(thread);
+      const auto random = [&] { return static_cast<std::uint32_t>(engine()); };
       for (std::uint32_t round = 0; round < kRounds; round++) {
         const std::uint32_t who = random() % kClients, now = 1000 + round / 10;
         auto answer = table->find(client(who), now, kAny);
@@ -248,7 +250,9 @@ TEST(TemplateTable, ThreadsThatMeetAClientAtOnceAgreeOnItsServer) {
         const std::uint64_t number = answer.server.address.v4_part().host() & 0xff;
         std::uint64_t before = holders[who].load();
         for (;;) {
-          if ((before & 0xffffffffu) != 0) EXPECT_EQ(before >> 32, number) << "client " << who;
+          if ((before & 0xffffffffu) != 0) {
+            EXPECT_EQ(before >> 32, number) << "client " << who;
+          }
           if (holders[who].compare_exchange_weak(before, number << 32 | ((before & 0xffffffffu) + 1))) break;
         }
         if (random() % 8 == 0) std::this_thread::yield();
