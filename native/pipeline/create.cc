@@ -1,7 +1,10 @@
 // A session's beginning and end.
 #include "pipeline/create.h"
 
+#include <utility>
+
 #include "forwarders/registry.h"
+#include "pipeline/connection_limits.h"
 #include "pipeline/fragments.h"
 #include "pipeline/persistence.h"
 #include "pipeline/session_key.h"
@@ -89,28 +92,40 @@ SessionId insert(WorkerState& state, const Session& session, const SessionDetail
   return id;
 }
 
-/// A server for the new session: the scheduler's choice, or that of the client's template, which then counts this session.
+/// A server for the new session: the scheduler's choice, or that of the client's template, which then counts this session. Where there
+/// are limits the session is counted towards them.
 PersistentChoice choose_server(WorkerState& state, const ServiceTable& service, const PacketMeta& meta, DropReason& reason,
                                std::span<const std::uint8_t> payload) {
+  constexpr PersistentChoice none{};
   PersistentChoice choice;
   if (service.persistence != nullptr) choice = find_template(state, service, meta);
+  std::int32_t picked = -1;
   if (choice.kind == PersistentChoice::Kind::kNone) {
-    const std::int32_t picked = state.schedulers->pick(service, PickContext{.client = meta.source,
-                                                                            .client_port = meta.source_port,
-                                                                            .destination = meta.destination,
-                                                                            .destination_port = meta.destination_port,
-                                                                            .protocol = meta.protocol,
-                                                                            .payload = payload,
-                                                                            .now_ms = state.now_ms,
-                                                                            .loads = state.loads,
-                                                                            .identities = state.server_slots});
-    if (picked < 0) return reason = DropReason::no_server, choice;
+    PickContext asked{.client = meta.source,
+                      .client_port = meta.source_port,
+                      .destination = meta.destination,
+                      .destination_port = meta.destination_port,
+                      .protocol = meta.protocol,
+                      .payload = payload,
+                      .now_ms = state.now_ms,
+                      .loads = state.loads,
+                      .identities = state.server_slots};
+    reason = DropReason::no_server;
+    picked = service.limited ? pick_within_limits(state, service, asked, reason) : state.schedulers->pick(service, std::move(asked));
+    if (picked < 0) return none;
     const auto server = static_cast<std::uint32_t>(picked);
     if (service.persistence == nullptr) return {PersistentChoice::Kind::kServer, server};
     choice = remember_choice(state, service, meta, server);
   }
-  if (choice.kind != PersistentChoice::Kind::kServer) reason = DropReason::persistence_busy;
-  return choice;
+  const bool named = choice.kind == PersistentChoice::Kind::kServer;
+  if (!named) reason = DropReason::persistence_busy;
+  if (!service.limited || (named && static_cast<std::int32_t>(choice.server) == picked)) return named ? choice : none;
+  // The client's template decided, here or on another worker meanwhile, not our scheduler.
+  if (picked >= 0) leave_limits(state, service.slot, service.servers[static_cast<std::size_t>(picked)].slot);
+  if (!named) return none;
+  if (enter_with_template(state, service.slot, service.servers[choice.server].slot, reason)) return choice;
+  if (choice.held != kNoTemplate) release_template(state, choice.held);
+  return none;
 }
 
 /// The session of a client with that server.
@@ -152,7 +167,7 @@ SessionId begin_session(WorkerState& state, const ServiceTable& service, const P
   const bool one_way = (session.flags & session_flag::kOneWay) != 0;
   const bool followed = meta.protocol == net::kProtocolTcp || meta.protocol == net::kProtocolSctp;
   session.state = followed ? SessionState::kNone : SessionState::kUdpOneWay;
-  session.deadline_ms = state.now_ms + state.snapshot->timeouts_ms[static_cast<std::size_t>(first_state(meta, one_way))];
+  session.deadline_ms = state.now_ms + timeouts_of(state, service.slot)[static_cast<std::size_t>(first_state(meta, one_way))];
 
   const SessionId id = insert(state, session, detail);
   if (id == kNoSession) {
@@ -166,6 +181,7 @@ SessionId begin_session(WorkerState& state, const ServiceTable& service, const P
   ServerStats& stats = state.server_stats[server_slot];
   store_relaxed(stats.connections, stats.connections + 1);
   store_relaxed(stats.inactive, stats.inactive + 1);
+  state.limits.service_sessions[service.slot]++;
   if (uses_local_address(session.mode)) {
     store_relaxed(state.local_sessions[session.local], state.local_sessions[session.local] + 1);
   }
@@ -178,10 +194,14 @@ SessionId begin_session(WorkerState& state, const ServiceTable& service, const P
 
 SessionId create_session(WorkerState& state, const ServiceTable& service, const PacketMeta& meta, DropReason& reason,
                          std::span<const std::uint8_t> payload) {
+  if (service.access != nullptr && !service.access->allows(meta.source)) return reason = DropReason::access_denied, kNoSession;
   const PersistentChoice choice = choose_server(state, service, meta, reason, payload);
   if (choice.kind != PersistentChoice::Kind::kServer) return kNoSession;
-  const SessionId id = begin_session(state, service, meta, service.servers[choice.server].slot, choice.held, reason);
-  if (id == kNoSession && choice.held != kNoTemplate) release_template(state, choice.held);
+  const ServerSlot server = service.servers[choice.server].slot;
+  const SessionId id = begin_session(state, service, meta, server, choice.held, reason);
+  if (id != kNoSession) return id;
+  if (choice.held != kNoTemplate) release_template(state, choice.held);
+  if (service.limited) leave_limits(state, service.slot, server);
   return id;
 }
 
@@ -205,6 +225,8 @@ void remove_session(WorkerState& state, SessionId id, const SessionHashes& hashe
     store_relaxed(stats.inactive, stats.inactive - 1);
   }
   state.counters.sub(Counter::sessions);
+  state.limits.service_sessions[session.service]--;
+  leave_limits(state, session.service, session.server);
   // Last, because from here on the slots may be given to others.
   store_release(stats.ended, stats.ended + 1);
   if (uses_local_address(session.mode)) {

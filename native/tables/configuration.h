@@ -23,6 +23,8 @@ struct ServerConfig {
   ForwardMode mode = ForwardMode::kFullNat;
   /// UDP port of GUE.
   be16 tunnel_port{6080};
+  /// Connection thresholds.
+  ConnectionLimits limits{};
 };
 
 struct ServiceConfig {
@@ -46,6 +48,13 @@ struct ServiceConfig {
   std::vector<ServiceMatch> matches{};
   PersistenceConfig persistence{};
   ConnectionRules rules{};
+  /// Most sessions at a time; 0: no limit.
+  std::uint32_t max_connections = 0;
+  /// Instead of TablesConfig::timeouts_ms.
+  std::optional<TimeoutTable> timeouts_ms{};
+  /// Who may use it; without rules allow_others decides alone.
+  std::vector<AccessRule> access{};
+  bool allow_others = true;
 };
 
 /// The addresses and prefixes that are ours because of a service.

@@ -10,10 +10,13 @@
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "net/address.h"
 #include "sessions/session.h"
+#include "tables/access_list.h"
+#include "tables/connection_gate.h"
 #include "tables/connection_rules.h"
 #include "tables/persistence.h"
 #include "tables/prefix_set.h"
@@ -55,6 +58,10 @@ struct ServiceTable {
   std::shared_ptr<const SchedulerTable> lookup{};
   /// nullptr: each connection is scheduled by itself.
   std::shared_ptr<const Persistence> persistence{};
+  /// The service or one of its servers has a connection limit.
+  bool limited = false;
+  /// Who may use it; nullptr: everybody.
+  std::shared_ptr<const AccessList> access{};
 };
 
 /// Key of an exact service: address, port (0 where the protocol has none) and protocol.
@@ -97,6 +104,9 @@ struct SourceRange {
   }
 };
 
+/// Timeouts in milliseconds per session state.
+using TimeoutTable = std::array<std::uint32_t, kSessionStates>;
+
 /// Services and local addresses: changes with the configuration.
 struct ServiceTables {
   std::unordered_map<ServiceKey, const ServiceTable*, ServiceKeyHash> services;
@@ -115,11 +125,16 @@ struct ServiceTables {
   std::vector<std::shared_ptr<const ServiceTable>> owners;
   /// Servers whose sessions some scheduler counts (tables/load_table.h).
   std::vector<ServerSlot> counted;
+  /// Servers and services with a connection limit (pipeline/connection_limits.h).
+  std::vector<std::pair<ServerSlot, ConnectionLimits>> limited_servers;
+  std::vector<std::pair<ServiceSlot, ConnectionLimits>> limited_services;
   /// By family of the outer header: 0 IPv4, 1 IPv6.
   std::array<SourceRange, 2> tunnel_sources{};
   /// Two servers with different endpoints may be one address and port after all, because one of them stands for any port: each new
   /// local port is then checked against the sessions (pipeline/create.cc).
   bool endpoints_overlap = false;
+  /// Of services with timeouts of their own, by ServiceIdentity::timeouts; the first is never used.
+  std::vector<TimeoutTable> timeout_tables;
   std::uint64_t generation = 0;
 
   /// What an address of ours is; nullptr for those of others.
@@ -165,9 +180,6 @@ struct NetworkTables {
   /// Rises when a next hop may mean something else than before; sessions then look theirs up again. Not when a MAC changes.
   std::uint16_t route_generation = 1;
 };
-
-/// Timeouts in milliseconds per session state.
-using TimeoutTable = std::array<std::uint32_t, kSessionStates>;
 
 struct Snapshot {
   std::shared_ptr<const ServiceTables> services;

@@ -24,10 +24,10 @@ struct SharedStatistics {
 
 class WorkerMemory {
  public:
-  /// `templates` is the table of all workers. `loads` is where the worker reads the other workers' sessions; without it it knows only
-  /// its own.
+  /// `templates` is the table of all workers. `loads` is where workers read of each other's sessions and count towards limits; without it
+  /// a worker knows only its own, and no limits.
   static Result<std::unique_ptr<WorkerMemory>> create(const DataplaneOptions& options, std::uint32_t worker, HashKey key,
-                                                      std::uint32_t now_ms, TemplateTable& templates, const LoadTable* loads = nullptr);
+                                                      std::uint32_t now_ms, TemplateTable& templates, LoadTable* loads = nullptr);
 
   WorkerState& state() { return *state_; }
   SpscRing<ResolveRequest>& requests() { return requests_; }
@@ -42,6 +42,7 @@ class WorkerMemory {
   std::unique_ptr<LocalPorts> local_ports_;
   std::unique_ptr<SchedulerStates> schedulers_;
   std::unique_ptr<FragmentTracker> fragments_;
+  StableArray<std::uint32_t> service_sessions_;
   SpscRing<ResolveRequest> requests_;
   std::unique_ptr<WorkerState> state_;
 };

@@ -10,6 +10,7 @@ import { type Finding, formatPath } from './finding.js';
 import { FRAME_OVERHEAD, largestMtu } from './frame-size.js';
 import { MATCH_RULES } from './match-rules.js';
 import { isHost } from './matching.js';
+import { LIMIT_RULES } from './limit-rules.js';
 import { MODE_RULES } from './mode-rules.js';
 import { present, type Rule, wrong } from './rule.js';
 import { SCHEDULERS } from './scheduler-names.js';
@@ -409,6 +410,7 @@ const RULES: readonly Rule[] = [
   cpuList,
   sizes,
   schedulerOptions,
+  ...LIMIT_RULES,
 ];
 
 /** Everything that breaks a rule in `value`, leaving out what `known` has reported already. */

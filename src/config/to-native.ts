@@ -3,6 +3,7 @@
 // Guarantees: pure; the same input gives the same output on every host.
 // Thread: any.
 import type {
+  NativeAccessRules,
   NativeInterfaceConfig,
   NativeMatch,
   NativeOptions,
@@ -10,6 +11,7 @@ import type {
   NativeSchedulerOptions,
   NativeServiceIdentity,
   NativeTables,
+  NativeTimeouts,
 } from '../native-binding.js';
 import { networkOf, parseAddress, parseMac, parsePortRange, parsePrefix } from './address.js';
 import type { Finding } from './finding.js';
@@ -75,6 +77,9 @@ export function toNativeTables(config: Config): NativeTables {
       sloppyTcp: service.sloppyTcp ?? false,
       connReuseMode: service.connReuseMode ?? 1,
       ...(service.persistence === undefined ? {} : { persistence: persistence(service, service.persistence) }),
+      maxConnections: service.maxConnections ?? 0,
+      ...(service.timeouts === undefined ? {} : { timeouts: serviceTimeouts(config, service.timeouts) }),
+      ...(service.acl === undefined ? {} : { access: accessRules(service.acl) }),
       servers: service.servers.map((server) => ({
         address: canonical(server.address),
         // 0: the port that the client asked for.
@@ -82,6 +87,8 @@ export function toNativeTables(config: Config): NativeTables {
         weight: server.weight,
         id: server.id ?? 0,
         mode: server.mode ?? service.mode,
+        upperThreshold: server.upperThreshold ?? 0,
+        lowerThreshold: server.lowerThreshold ?? 0,
         tunnelPort: server.tunnelPort ?? service.tunnelPort ?? GUE_PORT,
       })),
     })),
@@ -130,6 +137,19 @@ function matchToNative(match: NonNullable<Config['services'][number]['match']>[n
 /** "address" or "address/length". */
 function canonicalVips(text: string): string {
   return text.includes('/') ? canonicalPrefix(text) : canonical(text);
+}
+
+function serviceTimeouts(config: Config, own: NonNullable<Config['services'][number]['timeouts']>): NativeTimeouts {
+  const base = resolveTimeouts(config.sessions.timeouts);
+  return { ...base, tcp: { ...base.tcp, ...own.tcp }, udp: { ...base.udp, ...own.udp } };
+}
+
+function accessRules(acl: NonNullable<Config['services'][number]['acl']>): NativeAccessRules {
+  return {
+    allowOthers: (acl.default ?? (acl.allow.length > 0 ? 'deny' : 'allow')) === 'allow',
+    allow: acl.allow.map(canonicalNetwork),
+    deny: acl.deny.map(canonicalNetwork),
+  };
 }
 
 /** Options that a scheduler does not take are refused before this; here they only have to have a value. */

@@ -3,6 +3,7 @@
 import type { GoldenCase } from '../support/case.js';
 import { fragmentCases } from './fragments.js';
 import { icmpCases } from './icmp.js';
+import { limitCases } from './limits.js';
 import { malformedCases } from './malformed.js';
 import { matchingCases } from './matching.js';
 import { modeCases } from './modes.js';
@@ -25,6 +26,7 @@ export const goldenCases: readonly GoldenCase[] = [
   ...udpCases,
   ...schedulingCases,
   ...persistenceCases,
+  ...limitCases,
   ...timeoutCases,
   ...ownershipCases,
   ...malformedCases,

@@ -56,6 +56,8 @@ export interface ServerConfig {
   readonly id?: number;
   readonly mode?: ForwardMode;
   readonly tunnelPort?: number;
+  readonly upperThreshold?: number;
+  readonly lowerThreshold?: number;
 }
 export interface ServiceConfig {
   readonly name: string;
@@ -73,6 +75,9 @@ export interface ServiceConfig {
   readonly onePacket?: boolean;
   readonly sloppyTcp?: boolean;
   readonly connReuseMode?: 0 | 1 | 2;
+  readonly maxConnections?: number;
+  readonly acl?: { readonly default?: 'allow' | 'deny'; readonly allow?: readonly string[]; readonly deny?: readonly string[] };
+  readonly timeouts?: { readonly tcp?: Readonly<Record<string, number>>; readonly udp?: Readonly<Record<string, number>> };
   readonly servers: readonly ServerConfig[];
 }
 export interface SessionsConfig {
