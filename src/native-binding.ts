@@ -77,7 +77,7 @@ export interface NativeServiceIdentity {
   readonly port: number;
   /** First and last, where the port is not one; [0, 65535] is any. */
   readonly ports?: readonly [number, number];
-  readonly protocol: 'tcp' | 'udp' | 'sctp' | 'tcp+udp';
+  readonly protocol: 'tcp' | 'udp' | 'sctp' | 'esp' | 'ah' | 'tcp+udp';
   readonly matches: readonly NativeMatch[];
 }
 

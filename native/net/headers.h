@@ -24,6 +24,12 @@ inline constexpr be16 kEtherTypeIpv6{0x86dd};
 inline constexpr be16 kEtherTypeVlan{0x8100};
 inline constexpr be16 kEtherTypeServiceVlan{0x88a8};
 
+struct VlanTag {
+  be16 control;
+  be16 type;
+};
+static_assert(sizeof(VlanTag) == 4);
+
 struct Ipv4 {
   std::uint8_t version_ihl;
   std::uint8_t tos;

@@ -23,6 +23,9 @@ constexpr std::uint8_t kDestinationOptions = 60;
 /// RFC 8200 4.1 recommends at most one of each (destination options twice); more only serves to evade.
 constexpr int kMaxExtensionHeaders = 6;
 
+/// One of the customer, one of the provider (IEEE 802.1Q, 802.1ad); as in af_xdp.bpf.c.
+constexpr std::uint32_t kMaxVlanTags = 2;
+
 template <typename T>
 const T* at(const Packet& packet, std::uint32_t offset) {
   return reinterpret_cast<const T*>(packet.data + offset);
@@ -191,7 +194,8 @@ bool parse_udp(const Packet& packet, PacketMeta& meta, DropReason& reason) {
   return true;
 }
 
-/// What a packet means: its first chunk; an ABORT behind the cookie chunks, which may be bundled, counts more. All chunks are for the
+/// What a packet means: its first chunk; an ABORT behind the cookie chunks, which may be bundled, counts more. All chunks are for
+/// the
 /// hosts to judge.
 SctpEvent event_of(const std::uint8_t* chunks, std::uint32_t room) {
   const auto* first = reinterpret_cast<const net::SctpChunk*>(chunks);
@@ -223,7 +227,10 @@ bool parse_fragment(const PacketMeta& meta, DropReason& reason) {
   const bool later = is_later_fragment(meta);
   // The protocol of later IPv6 fragments means nothing (RFC 8200 4.5).
   if (later && meta.ipv6) return true;
-  if (meta.protocol != net::kProtocolTcp && meta.protocol != net::kProtocolUdp && meta.protocol != net::kProtocolSctp) {
+  const bool has_sessions = meta.protocol == net::kProtocolTcp || meta.protocol == net::kProtocolUdp ||
+                            meta.protocol == net::kProtocolSctp || meta.protocol == net::kProtocolEsp ||
+                            meta.protocol == net::kProtocolAh;
+  if (!has_sessions) {
     return reason = DropReason::fragment_unsupported, false;
   }
   // Would overwrite the flags of a TCP header (RFC 1858 4).
@@ -248,6 +255,9 @@ bool parse_transport(const Packet& packet, PacketMeta& meta, DropReason& reason)
     case net::kProtocolSctp:
       if (!parse_sctp(packet, meta, reason)) return false;
       break;
+    case net::kProtocolEsp:
+    case net::kProtocolAh:
+      return true;  // told apart by addresses alone; nothing behind them is read
     case net::kProtocolIcmp:
     case net::kProtocolIcmpv6:
       if ((meta.protocol == net::kProtocolIcmpv6) != meta.ipv6) return reason = DropReason::protocol_unsupported, false;
@@ -266,9 +276,16 @@ bool parse_transport(const Packet& packet, PacketMeta& meta, DropReason& reason)
 
 bool parse_packet(Packet& packet, PacketMeta& meta, DropReason& reason) {
   if (packet.length < sizeof(net::Ethernet)) return reason = DropReason::frame_truncated, false;
-  const be16 type = at<net::Ethernet>(packet, 0)->type;
+  be16 type = at<net::Ethernet>(packet, 0)->type;
+  std::uint32_t l3 = sizeof(net::Ethernet);
+  // Tags stay in front of whatever leaves: all later stages write from l3_offset on, and Ethernet addresses before them.
+  for (std::uint32_t tags = 0; tags < kMaxVlanTags && (type == net::kEtherTypeVlan || type == net::kEtherTypeServiceVlan); tags++) {
+    if (packet.length < l3 + sizeof(net::VlanTag)) return reason = DropReason::frame_truncated, false;
+    type = at<net::VlanTag>(packet, l3)->type;
+    l3 += static_cast<std::uint32_t>(sizeof(net::VlanTag));
+  }
   meta = PacketMeta{};
-  meta.l3_offset = sizeof(net::Ethernet);
+  meta.l3_offset = static_cast<std::uint16_t>(l3);
   if (type == net::kEtherTypeIpv4) {
     if (!parse_ipv4(packet, meta, reason)) return false;
   } else if (type == net::kEtherTypeIpv6) {

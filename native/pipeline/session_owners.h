@@ -4,8 +4,10 @@
 //
 //   bucket of the answer's hash -> 8 entries: | hash : 56 | worker + 1 : 8 |
 //
-// Whoever creates or ends such a session writes here; a worker that gets an answer without a session reads one cache line and hands the
-// packet over. Full buckets are no error: what is not here is searched for (search.h). Guarantees: entries are whole; an entry that
+// Whoever creates or ends such a session writes here; a worker that gets an answer without a session reads one cache line and
+// hands the
+// packet over. Full buckets are no error: what is not here is searched for (search.h). Guarantees: entries are whole; an entry
+// that
 // is there before the request leaves is seen when its answer comes. Threads: any worker; nobody waits for anybody.
 #pragma once
 

@@ -222,7 +222,8 @@ static __always_inline int is_about_nat_v6(const struct ipv6hdr* outer, const st
   return is_nat_server(&server, has_ports(inner->nexthdr) ? ports[1] : 0, inner->nexthdr, 0);
 }
 
-// Headers between the fixed one and the transport's are not walked, but for the fragment header: no server's stack sends others unasked.
+// Headers between the fixed one and the transport's are not walked, but for the fragment header: no server's stack sends others
+// unasked.
 static __always_inline int is_from_nat_v6(const struct ipv6hdr* ip, const void* end) {
   if ((const void*)(ip + 1) > end) return 0;
   const void* transport = ip + 1;

@@ -1,5 +1,6 @@
 // Which packets of a capture the XDP program would give to workers: the decision of af_xdp.bpf.c, for replay.
-// Guarantees: the same answer as the program for every frame (test/native/ports/selection_test.cc compares them in the kernel); reads
+// Guarantees: the same answer as the program for every frame (test/native/ports/selection_test.cc compares them in the kernel);
+// reads
 // only inside the frame. Threads: any. Immutable once made.
 #pragma once
 

@@ -6,7 +6,8 @@
 //   | rt_gen |state|proto |flags| mode | l4 delta | packets_in | packets_out |                                     = 64
 //
 // The addresses of the VIP, the server and the local address are slots in stable tables (tables/slots.h): they are few and stay
-// in the first-level cache, while sessions are many. A later feature that needs more per flow (sequence shifts, PROXY state) has one
+// in the first-level cache, while sessions are many. A later feature that needs more per flow (sequence shifts, PROXY state) has
+// one
 // cold line per session, allocated beside, never inside.
 // Thread: only the worker that owns the session.
 #pragma once
@@ -69,7 +70,8 @@ namespace session_flag {
 inline constexpr std::uint8_t kIpv6 = 1;
 /// Counted as an active connection of its server now; which states are: is_active() in sessions/tcp_state.h.
 inline constexpr std::uint8_t kActive = 2;
-/// The destination as the client wrote it is in the session's detail line: it is not the address of its service's slot (a prefix, a
+/// The destination as the client wrote it is in the session's detail line: it is not the address of its service's slot (a prefix,
+/// a
 /// class of matches, any destination of an outbound gateway).
 inline constexpr std::uint8_t kWideKey = 4;
 /// Only the client's direction passes here: one entry in the table, the input-only state machine.
@@ -113,7 +115,8 @@ struct alignas(64) Session {
 };
 static_assert(sizeof(Session) == 64);
 
-/// The second and last cache line of a session, beside it in an array of its own: touched only by sessions that need more than the
+/// The second and last cache line of a session, beside it in an array of its own: touched only by sessions that need more than
+/// the
 /// first says, and then only where it says so.
 struct alignas(64) SessionDetail {
   /// With kWideKey: the destination as the client wrote it.

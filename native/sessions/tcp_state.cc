@@ -18,7 +18,8 @@ static_assert(NO == SessionState{0} && SessionState::kSynAck == SessionState{10}
 
 constexpr std::uint32_t kSecond = 1000;
 
-/// Both profiles have the same times for SCTP: a retransmission timeout at its upper bound and a second more; what may be an attack
+/// Both profiles have the same times for SCTP: a retransmission timeout at its upper bound and a second more; what may be an
+/// attack
 /// goes sooner.
 constexpr TimeoutTable with_sctp(TimeoutTable table) {
   for (auto state = static_cast<std::size_t>(SessionState::kSctpInit1); state < kSessionStates; state++) table[state] = 61 * kSecond;
@@ -31,7 +32,8 @@ constexpr TimeoutTable with_sctp(TimeoutTable table) {
 
 namespace detail {
 
-// A packet without any of the four flags closes, as in IPVS. The column NO matters where other packets than SYN may begin a session.
+// A packet without any of the four flags closes, as in IPVS. The column NO matters where other packets than SYN may begin a
+// session.
 constexpr TcpTransitions kTransitions = {{
     // from:        NO  ES  SS  SR  FW  TW  CL  CW  LA  LI  SYN_ACK
     {{/* input */

@@ -1,6 +1,7 @@
 // Session states and their timeouts: what a packet's flags do to a TCP session, and how long each state lasts.
 // The transitions and timeouts are those of Linux IPVS 6.1 (net/netfilter/ipvs/ip_vs_proto_tcp.c, ip_vs_proto_udp.c), recorded
-// from a live kernel; the second timeout profile is that of DPVS 1.9. test/native/sessions/recordings_test.cc compares them. SCTP has
+// from a live kernel; the second timeout profile is that of DPVS 1.9. test/native/sessions/recordings_test.cc compares them. SCTP
+// has
 // its own file, sctp_state.h; its timeouts and names are here with all others.
 // It is a follower, not a guardian: sequence numbers are not looked at, so it must never be the reason to drop a packet.
 // Thread: any. Tables only.

@@ -30,7 +30,7 @@ const shape: Rule = (facts) =>
         `required key "${key}" is missing`,
         key === 'address'
           ? 'add `address:` with an IPv4 or IPv6 address, such as 192.0.2.1 or 2001:db8::1, or a list of matches under `match:`'
-          : 'add `protocol:` with one of tcp, udp, sctp, tcp+udp',
+          : 'add `protocol:` with one of tcp, udp, sctp, esp, ah, tcp+udp',
       ),
     );
     if (service.mark !== undefined) {

@@ -74,7 +74,8 @@ const protocolModes: Rule = (facts) =>
     if (mode === undefined || protocol === undefined || hasPorts(protocol)) return [];
     if (mode.value === 'fullnat') {
       const reason = `${protocol.toUpperCase()} has no ports to tell clients apart behind a local address, so mode fullnat cannot carry it`;
-      return [wrong(mode.path, reason, 'use mode direct, ipip, gre, gue or l3dsr')];
+      const remedy = `use mode ${protocol === 'esp' ? 'nat, ' : ''}direct, ipip, gre, gue or l3dsr`;
+      return [wrong(mode.path, reason, remedy)];
     }
     if (mode.value === 'nat' && protocol === 'ah') {
       const reason = 'AH authenticates the addresses of its packet, so mode nat would break it (RFC 4302 3.3.3.1)';

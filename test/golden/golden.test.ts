@@ -18,6 +18,7 @@ import { CASES_DIRECTORY, configPath } from './support/files.js';
 /** Drops that no capture can cause, and what proves them instead. */
 const UNREACHABLE_BY_CAPTURE: Readonly<Record<string, string>> = {
   frame_truncated: 'frames too short for an address stay with the kernel; test/native/pipeline',
+  ethertype_unsupported: 'the XDP program gives IP packets only to workers; test/native/pipeline',
   address_not_owned: 'needs a configuration that changes while packets are under way; test/native/pipeline',
   persistence_busy: 'needs a worker that stops in the middle of a look; test/native/pipeline',
   handoff_ring_full: 'needs a worker that does not run; test/native/worker',

@@ -146,7 +146,89 @@ const hairpins = (['44', '66'] as const).map((families): GoldenCase => {
   );
 });
 
+/** VLAN tags: type and control, in front of what stands at byte 12. */
+type Tag = readonly [type: number, control: number];
+
+function tagged(bytes: Uint8Array, tags: readonly Tag[]): Uint8Array {
+  const words = tags.flat().flatMap((word) => [word >> 8, word & 0xff]);
+  return Uint8Array.from([...bytes.subarray(0, 12), ...words, ...bytes.subarray(12)]);
+}
+
+const TAGS: Readonly<Record<string, readonly Tag[]>> = {
+  'one-tag': [[0x8100, 0x6005]],
+  'two-tags': [
+    [0x88a8, 0x0007],
+    [0x8100, 0x2005],
+  ],
+};
+
+const vlans = Object.entries(TAGS).flatMap(([name, tags]) =>
+  (
+    [
+      ['fullnat', '44'],
+      ['fullnat', '66'],
+      ['nat', '44'],
+      ['direct', '66'],
+    ] as const
+  ).map(([mode, families]): GoldenCase => {
+    const flow = modeFlow(mode, families);
+    return golden(
+      `vlan-${name}-${mode}-${SUFFIX[families]}`,
+      'Tags are kept as they came; everything behind them is as without.',
+      (t) => {
+        const steps = isOneWay(mode)
+          ? [flow.fromClient({ flags: 'S' }), flow.fromClient({ flags: 'A', payload: 99 })]
+          : handshake(flow);
+        for (const step of steps)
+          t.forward({ ...step, arriving: tagged(step.arriving, tags), leaving: tagged(step.leaving, tags) });
+        t.expect({ sessions_created: 1, sessions: 1, sessions_active: 1 });
+      },
+      { config: modeConfig(mode, families) },
+    );
+  }),
+);
+
+/** IP protocol numbers of IPsec. */
+const IPSEC = { esp: 50, ah: 51 } as const;
+
+function ipsecCase(protocol: 'esp' | 'ah', mode: 'nat' | 'direct'): GoldenCase {
+  const packetOf = (from: { mac: string; address: string }, to: { mac: string; address: string }, ttl: number): Uint8Array =>
+    packet()
+      .eth({ source: from.mac, destination: to.mac })
+      .ipv4({ source: from.address, destination: to.address, protocol: IPSEC[protocol], ttl })
+      .payload(48)
+      .build();
+  const vip = { mac: WAN_MAC, address: VIP };
+  return golden(
+    `${protocol}-${mode}-v4`,
+    'Packets without ports are balanced by their addresses; what is behind the IP header stays as it is.',
+    (t) => {
+      const target = mode === 'nat' ? SERVER1.address : VIP;
+      for (let i = 0; i < 2; i++)
+        t.forward({
+          arriving: packetOf(CLIENT, vip, 64),
+          leaving: packetOf({ mac: LAN_MAC, address: CLIENT.address }, { mac: SERVER1.mac, address: target }, 63),
+        });
+      if (mode === 'nat')
+        t.forward({
+          arriving: packetOf(SERVER1, { mac: LAN_MAC, address: CLIENT.address }, 64),
+          leaving: packetOf(vip, CLIENT, 63),
+        });
+      t.expect({ sessions_created: 1, sessions: 1 });
+    },
+    {
+      config: configWith({
+        services: [{ name: 'ipsec', address: VIP, protocol, mode, servers: [{ address: SERVER1.address }] }],
+      }),
+    },
+  );
+}
+
 export const protocolCases: readonly GoldenCase[] = [
+  ...vlans,
+  ipsecCase('esp', 'nat'),
+  ipsecCase('esp', 'direct'),
+  ipsecCase('ah', 'direct'),
   ...associations,
   golden(
     'sctp-no-session',

@@ -63,7 +63,7 @@ export interface ServiceConfig {
   readonly name: string;
   readonly address?: string;
   readonly port?: number | string;
-  readonly protocol?: 'tcp' | 'udp' | 'sctp' | 'tcp+udp';
+  readonly protocol?: 'tcp' | 'udp' | 'sctp' | 'esp' | 'ah' | 'tcp+udp';
   readonly match?: readonly Readonly<Record<string, string>>[];
   readonly mark?: number;
   readonly mode?: ForwardMode;

@@ -154,7 +154,10 @@ TEST(Nat, FragmentsOfAnAnswerReachTheOwnerToo) {
       b.eth({.source = reply.eth_source, .destination = reply.eth_destination});
       b.ipv4({.source = reply.source, .destination = reply.destination, .id = 9, .more_fragments = first,
               .fragment_offset = static_cast<std::uint16_t>(first ? 0 : 3), .protocol = 17});
-      if (first) b.udp({.source_port = reply.source_port, .destination_port = reply.destination_port, .length = std::uint16_t{40}, .checksum = std::uint16_t{0}});
+      UdpFields udp{.source_port = reply.source_port, .destination_port = reply.destination_port};
+      udp.length = std::uint16_t{40};
+      udp.checksum = std::uint16_t{0};
+      if (first) b.udp(udp);
       return b.payload_of(16).build();
     };
     for (std::uint32_t arrived = 0; arrived < workers; arrived++) {

@@ -97,7 +97,8 @@ TEST(Parse, SaysWhatIsWrongWithAnIpHeader) {
   EXPECT_EQ(why(eth().ipv6({.version = 4}).udp()), "ipv6_header_invalid");
   EXPECT_EQ(why(eth().ipv6({.payload_length = 9}).udp()), "ipv6_length_invalid");
   EXPECT_EQ(why(PacketBuilder().eth({.type = 0x0806}).ipv4().udp()), "ethertype_unsupported");
-  EXPECT_EQ(why(eth().vlan({.id = 5}).ipv4().udp()), "ethertype_unsupported");
+  EXPECT_EQ(why(eth().vlan({.id = 5}).vlan({.id = 6}).vlan({.id = 7}).ipv4().udp()), "ethertype_unsupported");
+  EXPECT_EQ(why(eth().vlan({.id = 5}).vlan({.id = 6}).ipv4().udp()), "whole");
 }
 
 TEST(Parse, RefusesSourcesThatNoHostMayUse) {

@@ -1,4 +1,5 @@
-// SCTP through every mode: addresses and ports as the mode says, the CRC right again (computed bit by bit by the builder), a wrong one
+// SCTP through every mode: addresses and ports as the mode says, the CRC right again (computed bit by bit by the builder), a
+// wrong one
 // still wrong, and what a packet must be to begin an association or to be translated at all.
 #include <gtest/gtest.h>
 

@@ -1,4 +1,5 @@
-// The XDP program's decision against its restatement for replay: millions of bytes of random packets, most of them nearly right, are
+// The XDP program's decision against its restatement for replay: millions of bytes of random packets, most of them nearly right,
+// are
 // given to the program in the kernel (BPF_PROG_TEST_RUN) and to selection.h, and both must say the same.
 #include "ports/selection.h"
 

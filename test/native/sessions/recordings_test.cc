@@ -1,4 +1,5 @@
-// Every recorded transition, conversation, timeout and active/inactive count of a live IPVS (recordings/*.txt): the tables alone, and
+// Every recorded transition, conversation, timeout and active/inactive count of a live IPVS (recordings/*.txt): the tables alone,
+// and
 // real packets through the pipeline. Prints one line per set, which `npm run test:schedulers` shows.
 #include <gtest/gtest.h>
 
