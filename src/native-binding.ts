@@ -94,6 +94,7 @@ export interface NativeServiceConfig extends NativeServiceIdentity {
   readonly connReuseMode: 0 | 1 | 2;
   /** 0: no limit. */
   readonly maxConnections: number;
+  readonly onRemoval: 'keep' | 'drop' | 'reset';
   /** All values; absent where the service has those of all. */
   readonly timeouts?: NativeTimeouts;
   /** Absent where everybody may use the service. */

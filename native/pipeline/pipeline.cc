@@ -14,6 +14,7 @@
 #include "pipeline/parse.h"
 #include "pipeline/parse_fast.h"
 #include "pipeline/persistence.h"
+#include "pipeline/removal.h"
 #include "pipeline/resolve.h"
 #include "pipeline/session_key.h"
 #include "pipeline/track.h"
@@ -60,8 +61,10 @@ template <bool kPlain>
   const Direction direction = ref_direction(ref);
   Session& session = state.sessions->at(id);
   const NextHop* hop = resolve_next_hop(state, network, id, session, direction, packet, verdict);
-  if (hop == nullptr) [[unlikely]]
+  if (hop == nullptr) [[unlikely]] {
+    if (is_cut(session)) answer_cut(state, network, id, direction, packet, meta, verdict);
     return;
+  }
   if (!network.interfaces[hop->interface].usable) [[unlikely]] {
     verdict = Verdict::drop(DropReason::interface_gone);
     return;

@@ -55,6 +55,7 @@ struct ServiceConfig {
   /// Who may use it; without rules allow_others decides alone.
   std::vector<AccessRule> access{};
   bool allow_others = true;
+  OnRemoval on_removal = OnRemoval::kKeep;
 };
 
 /// The addresses and prefixes that are ours because of a service.

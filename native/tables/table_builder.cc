@@ -205,6 +205,7 @@ void TableBuilder::apply_service(const ServiceConfig& config) {
   if (service.name != config.name && config.persistence.timeout_ms != 0) service.table.reset();  // templates go by the name
   service.name = config.name;
   service.matches = config.matches;
+  service.on_removal = config.on_removal;
   service.removed = false;
   // A worker may be reading it: one packet has the old mark, the next one the new.
   __atomic_store_n(&services_[service.slot].dscp, config.dscp, __ATOMIC_RELAXED);
@@ -273,6 +274,7 @@ void TableBuilder::apply_servers(ServiceEntry& service, const std::vector<Server
     } else if (found == wanted.end() || !reached_alike(server, *found->second)) {
       // A server that is to be reached in another way is another server: its sessions end as they began.
       server.removed = true;
+      server.replaced = found != wanted.end();
       record(service, ServiceChange::Kind::kRemove, server.slot, 0);
     } else {
       const std::uint32_t weight = found->second->weight;
@@ -297,7 +299,7 @@ void TableBuilder::apply_servers(ServiceEntry& service, const std::vector<Server
         std::find_if(first, last, [&](const auto& place) { return reached_alike(service.servers[place.second], server); });
     if (old != last) {
       ServerEntry& entry = service.servers[old->second];
-      entry.removed = false;
+      entry.removed = entry.replaced = false;
       entry.follow(server);
       slot = entry.slot;
     } else {
@@ -456,6 +458,9 @@ std::shared_ptr<const ServiceTables> TableBuilder::build() {
   for (const auto& [key, entry] : entries_) {
     for (const ServerEntry& server : entry->servers) {
       if (server.port.raw == 0 && uses_local_port(server.mode)) tables->endpoints_overlap = true;
+      if (server.removed && !server.replaced && entry->on_removal != OnRemoval::kKeep) {
+        tables->removed[server.slot] = entry->on_removal;
+      }
     }
   }
   for (const EntryKey& key : order_) {

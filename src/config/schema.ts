@@ -429,7 +429,11 @@ const AccessControl = section(
 );
 
 const ServiceTimeouts = section(
-  { tcp: TimeoutsByState.properties.tcp, udp: TimeoutsByState.properties.udp },
+  {
+    tcp: TimeoutsByState.properties.tcp,
+    udp: TimeoutsByState.properties.udp,
+    sctp: TimeoutsByState.properties.sctp,
+  },
   'Session timeouts of this service; what is not set here is as in sessions.timeouts.',
 );
 
@@ -519,6 +523,15 @@ const Service = section(
         maximum: 1_000_000_000,
         description: 'Most sessions of this service at a time, over all workers. Further clients are refused.',
         'x-default': 'no limit',
+      }),
+    ),
+    onRemoval: Type.Optional(
+      Type.Enum(['keep', 'drop', 'reset'], {
+        description:
+          'What becomes of sessions when their server, or the service, is removed. `keep`: they go on until they end. `drop`: their ' +
+          'packets are dropped; if the server comes back before they time out, they go on. `reset`: with the next packet both ends of ' +
+          'a TCP connection are reset, and sessions of other protocols end at once.',
+        'x-default': 'keep',
       }),
     ),
     acl: Type.Optional(AccessControl),

@@ -78,6 +78,7 @@ export function toNativeTables(config: Config): NativeTables {
       connReuseMode: service.connReuseMode ?? 1,
       ...(service.persistence === undefined ? {} : { persistence: persistence(service, service.persistence) }),
       maxConnections: service.maxConnections ?? 0,
+      onRemoval: service.onRemoval ?? 'keep',
       ...(service.timeouts === undefined ? {} : { timeouts: serviceTimeouts(config, service.timeouts) }),
       ...(service.acl === undefined ? {} : { access: accessRules(service.acl) }),
       servers: service.servers.map((server) => ({
@@ -141,7 +142,12 @@ function canonicalVips(text: string): string {
 
 function serviceTimeouts(config: Config, own: NonNullable<Config['services'][number]['timeouts']>): NativeTimeouts {
   const base = resolveTimeouts(config.sessions.timeouts);
-  return { ...base, tcp: { ...base.tcp, ...own.tcp }, udp: { ...base.udp, ...own.udp } };
+  return {
+    ...base,
+    tcp: { ...base.tcp, ...own.tcp },
+    udp: { ...base.udp, ...own.udp },
+    sctp: { ...base.sctp, ...own.sctp },
+  };
 }
 
 function accessRules(acl: NonNullable<Config['services'][number]['acl']>): NativeAccessRules {
