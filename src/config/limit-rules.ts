@@ -45,7 +45,10 @@ const ownTimeouts: Rule = (facts) =>
   facts.services.flatMap((service) =>
     service.timeouts
       .filter(
-        (kind) => service.protocol !== undefined && ['tcp', 'udp'].includes(kind.value) && kind.value !== service.protocol.value,
+        (kind) =>
+          service.protocol !== undefined &&
+          ['tcp', 'udp', 'sctp'].includes(kind.value) &&
+          !service.protocol.value.split('+').includes(kind.value),
       )
       .map((kind) => ({
         ...wrong(

@@ -456,8 +456,10 @@ const Service = section(
     ),
     port: Type.Optional(servicePorts('Port that clients connect to, a range of ports, or `any`. Required for all but `match`.')),
     protocol: Type.Optional(
-      Type.Enum(['tcp', 'udp', 'sctp', 'tcp+udp'], {
-        description: 'Transport protocol. `tcp+udp`: both, with one list of servers. Required unless there is `match`.',
+      Type.Enum(['tcp', 'udp', 'sctp', 'esp', 'ah', 'tcp+udp'], {
+        description:
+          'Transport protocol. `tcp+udp`: both, with one list of servers; `esp` and `ah` (IPsec) have no ports: a service is the ' +
+          'whole address. Required unless there is `match`.',
         'x-refused': { icmp: 'ICMP has no ports to balance: echo requests to a VIP are answered, errors are translated' },
       }),
     ),
@@ -597,7 +599,10 @@ export type ServerConfig = ServiceConfig['servers'][number];
 type WithDefaults<T, K extends keyof T> = Omit<T, K> & Partial<Pick<T, K>>;
 type ServerInput = WithDefaults<ServerConfig, 'weight'>;
 type MatchInput = WithDefaults<NonNullable<ServiceConfig['match']>[number], 'protocol'>;
-type ServiceInput = WithDefaults<Omit<ServiceConfig, 'servers' | 'match' | 'persistence' | 'acl' | 'timeouts'>, 'mode' | 'scheduler'> & {
+type ServiceInput = WithDefaults<
+  Omit<ServiceConfig, 'servers' | 'match' | 'persistence' | 'acl' | 'timeouts'>,
+  'mode' | 'scheduler'
+> & {
   persistence?: Partial<NonNullable<ServiceConfig['persistence']>>;
   servers: ServerInput[];
   match?: MatchInput[];

@@ -20,10 +20,10 @@ const UNREACHABLE_BY_CAPTURE: Readonly<Record<string, string>> = {
   frame_truncated: 'frames too short for an address stay with the kernel; test/native/pipeline',
   ethertype_unsupported: 'the XDP program gives IP packets only to workers; test/native/pipeline',
   address_not_owned: 'needs a configuration that changes while packets are under way; test/native/pipeline',
+  server_removed: 'needs a change of the configuration; test/native/pipeline',
   persistence_busy: 'needs a worker that stops in the middle of a look; test/native/pipeline',
   handoff_ring_full: 'needs a worker that does not run; test/native/worker',
   tx_ring_full: 'needs a device that does not send; test/native/worker',
-  server_removed: 'needs a change of the configuration; test/native/pipeline',
   interface_gone: 'needs a link that goes down; test/native/pipeline',
 };
 

@@ -57,7 +57,8 @@ TEST(PacketBuilder, BuildsOneWrongThingAtATime) {
   EXPECT_EQ(parse(PacketBuilder().eth().ipv4({.more_fragments = true}).udp().payload("odd").build()).reason, DropReason::fragment_invalid);
   EXPECT_EQ(parse(PacketBuilder().eth().ipv6().tcp({.data_offset = 4}).build()).reason, DropReason::tcp_header_invalid);
   EXPECT_EQ(parse(PacketBuilder().eth().ipv6().udp({.checksum = 0}).build()).reason, DropReason::udp_checksum_missing);
-  EXPECT_EQ(parse(PacketBuilder().eth().vlan({.id = 5}).ipv4().tcp().build()).reason, DropReason::ethertype_unsupported);
+  EXPECT_EQ(parse(PacketBuilder().eth().vlan({.id = 5}).vlan({.id = 6}).vlan({.id = 7}).ipv4().tcp().build()).reason,
+            DropReason::ethertype_unsupported);
   EXPECT_EQ(parse(PacketBuilder().eth().ipv4().tcp().truncate(33).build()).reason, DropReason::frame_truncated);
 }
 
