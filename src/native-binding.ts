@@ -17,7 +17,7 @@ export interface NativeInterfaceConfig {
 
 export interface NativeServerConfig {
   readonly address: string;
-  /** 0 where the protocol has none. */
+  /** 0 where the protocol has none, and for the port that the client asked for. */
   readonly port: number;
   readonly weight: number;
   /** Number in QUIC connection ids; 0 for none. */
@@ -36,12 +36,32 @@ export interface NativeSchedulerOptions {
   readonly connectionId: 'dpvs' | 'katran';
 }
 
-export interface NativeServiceConfig {
-  readonly name: string;
-  readonly address: string;
-  /** 0 where the protocol has none. */
+/** Packets for which all of this holds. */
+export interface NativeMatch {
+  readonly protocol: 'tcp' | 'udp' | 'tcp+udp';
+  /** "address" or "address/length"; 0.0.0.0/0 or ::/0 for everybody. */
+  readonly source: string;
+  readonly destination: string;
+  /** First and last; [0, 65535] is any. */
+  readonly ports: readonly [number, number];
+  /** Place in NativeOptions.interfaces; absent: any. */
+  readonly interface?: number;
+}
+
+/** What a service is found by. */
+export interface NativeServiceIdentity {
+  /** "address", or "address/length" for a prefix of VIPs; absent where there are matches. */
+  readonly address?: string;
+  /** 0 where the protocol has none, and where there are `ports`. */
   readonly port: number;
-  readonly protocol: 'tcp' | 'udp';
+  /** First and last, where the port is not one; [0, 65535] is any. */
+  readonly ports?: readonly [number, number];
+  readonly protocol: 'tcp' | 'udp' | 'tcp+udp';
+  readonly matches: readonly NativeMatch[];
+}
+
+export interface NativeServiceConfig extends NativeServiceIdentity {
+  readonly name: string;
   /** Mark of `l3dsr`; 0 for none. */
   readonly dscp: number;
   /** A name of native/schedulers/registry.h. */

@@ -73,6 +73,7 @@ SchedulerOptions decode_scheduler_options(const Napi::Object& object) {
 }
 
 std::uint8_t decode_protocol(const std::string& name) {
+  if (name == "tcp+udp") return 0;
   if (name == "udp") return net::kProtocolUdp;
   if (name == "sctp") return net::kProtocolSctp;
   if (name == "esp") return net::kProtocolEsp;
@@ -91,12 +92,36 @@ ServerConfig decode_server(const Napi::Object& object) {
   return server;
 }
 
+PortRange decode_ports(const Napi::Value& value) {
+  const auto ports = value.As<Napi::Array>();
+  return {static_cast<std::uint16_t>(ports.Get(0u).ToNumber().Uint32Value()),
+          static_cast<std::uint16_t>(ports.Get(1u).ToNumber().Uint32Value())};
+}
+
+ServiceMatch decode_match(const Napi::Object& object) {
+  bool ok = false;
+  ServiceMatch match;
+  match.source = Prefix::parse(text(object, "source"), ok);
+  match.destination = Prefix::parse(text(object, "destination"), ok);
+  match.ports = decode_ports(object.Get("ports"));
+  match.protocol = decode_protocol(text(object, "protocol"));
+  if (has(object, "interface")) match.interface = static_cast<std::uint16_t>(number(object, "interface"));
+  return match;
+}
+
 ServiceConfig decode_service(const Napi::Object& object) {
   ServiceConfig service;
   service.name = text(object, "name");
-  service.address = address(object, "address");
+  if (has(object, "address")) {
+    bool ok = false;
+    const Prefix vips = Prefix::parse(text(object, "address"), ok);
+    service.address = vips.address;
+    service.vip_length = vips.length;
+  }
   service.port = port(object, "port");
+  if (has(object, "ports")) service.ports = decode_ports(object.Get("ports"));
   service.protocol = decode_protocol(text(object, "protocol"));
+  each(object, "matches", [&](const Napi::Value& item) { service.matches.push_back(decode_match(item.As<Napi::Object>())); });
   service.dscp = static_cast<std::uint8_t>(number(object, "dscp"));
   service.scheduler = scheduler_named(text(object, "scheduler"));
   service.scheduler_options = decode_scheduler_options(object.Get("schedulerOptions").As<Napi::Object>());

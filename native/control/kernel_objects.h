@@ -5,29 +5,13 @@
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <variant>
 #include <vector>
 
 #include "net/address.h"
+#include "net/prefix.h"
 
 namespace millrace {
-
-/// A prefix. `length` counts over the 16-byte form (as Route::length): an IPv4 /24 is 120.
-struct Prefix {
-  IpAddress address;
-  std::uint8_t length = 0;
-  bool operator==(const Prefix&) const = default;
-
-  /// Parses "a.b.c.d/len" or "v6/len"; without "/len" it is a host. The address keeps its host bits. `ok` is false for anything
-  /// else.
-  static Prefix parse(std::string_view text, bool& ok);
-  /// True when `other` lies inside. The families never mix: ::/0 does not contain IPv4.
-  bool contains(const IpAddress& other) const;
-  /// Length as people write it: 24 for an IPv4 /24.
-  std::uint8_t family_length() const { return address.is_v4() ? static_cast<std::uint8_t>(length - 96) : length; }
-  std::string to_string() const;
-};
 
 struct KernelLink {
   std::uint32_t index = 0;

@@ -4,6 +4,7 @@
 #include "pipeline/classify.h"
 
 #include "pipeline/create.h"
+#include "pipeline/find_service.h"
 #include "pipeline/fragments.h"
 #include "pipeline/icmp_error.h"
 #include "pipeline/icmp_translate.h"
@@ -26,17 +27,16 @@ Verdict to_local_address(const WorkerState& state, const Packet& packet, const O
 SessionId classify_miss(WorkerState& state, Packet& packet, const PacketMeta& meta, Verdict& verdict) {
   if (is_icmp_error(meta)) return verdict = translate_icmp_error(state, packet, meta), kNoSession;
   const ServiceTables& tables = *state.snapshot->services;
-  const auto owned = tables.owned.find(meta.destination);
+  const OwnedAddress* owned = tables.owner_of(meta.destination);
   // A v4-mapped destination inside an IPv6 header would look like our IPv4 address (net/address.h).
-  if (owned == tables.owned.end() || meta.ipv6 == meta.destination.is_v4()) {
+  if (owned == nullptr || meta.ipv6 == meta.destination.is_v4()) {
     return verdict = Verdict::drop(DropReason::address_not_owned), kNoSession;
   }
   if (meta.protocol == net::kProtocolIcmp || meta.protocol == net::kProtocolIcmpv6) {
     verdict = answer_icmp(state, packet, meta);
     return kNoSession;
   }
-  if (owned->second.kind == OwnedAddress::Kind::kLocal)
-    return verdict = to_local_address(state, packet, owned->second), kNoSession;
+  if (owned->kind == OwnedAddress::Kind::kLocal) return verdict = to_local_address(state, packet, *owned), kNoSession;
 
   if (meta.protocol == net::kProtocolTcp) {
     constexpr std::uint8_t relevant = net::tcp_flag::kSyn | net::tcp_flag::kAck | net::tcp_flag::kRst | net::tcp_flag::kFin;
@@ -45,8 +45,8 @@ SessionId classify_miss(WorkerState& state, Packet& packet, const PacketMeta& me
       return kNoSession;
     }
   }
-  const auto service = tables.services.find(ServiceKey{meta.destination, meta.destination_port, meta.protocol});
-  if (service == tables.services.end()) return verdict = Verdict::drop(DropReason::no_service), kNoSession;
+  const ServiceTable* service = find_service(tables, packet, meta);
+  if (service == nullptr) return verdict = Verdict::drop(DropReason::no_service), kNoSession;
   // A datagram that nobody handed over may belong to a flow that began with a fragment.
   std::uint32_t home;
   if (state.workers > 1 && packet.hops == 0 && meta.fragment == 0 && meta.protocol != net::kProtocolTcp &&
@@ -54,7 +54,7 @@ SessionId classify_miss(WorkerState& state, Packet& packet, const PacketMeta& me
     return verdict = Verdict::handoff(home), kNoSession;
   }
   DropReason reason{};
-  const SessionId id = create_session(state, *service->second, meta, reason, udp_payload(packet, meta));
+  const SessionId id = create_session(state, *service, meta, reason, udp_payload(packet, meta));
   if (id == kNoSession) {
     verdict = reason == DropReason::no_server ? refuse_with_icmp(state, packet, meta, IcmpError::kPortUnreachable, 0, reason)
                                               : Verdict::drop(reason);

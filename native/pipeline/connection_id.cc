@@ -8,10 +8,9 @@ namespace millrace {
 SessionRef follow_connection_id(WorkerState& state, const Packet& packet, const PacketMeta& meta, SessionRef ref,
                                 Verdict& verdict) {
   if (ref_direction(ref) != Direction::kInbound) return ref;
-  const auto& services = state.snapshot->services->services;
-  const auto service = services.find(ServiceKey{meta.destination, meta.destination_port, meta.protocol});
-  if (service == services.end() || service->second->lookup == nullptr) return ref;
-  const ServiceTable& table = *service->second;
+  const ServiceTable* service = find_service(*state.snapshot->services, packet, meta);
+  if (service == nullptr || service->scheduler != QuicConnectionId::kKind || service->lookup == nullptr) return ref;
+  const ServiceTable& table = *service;
   const auto payload = udp_payload(packet, meta);
   const std::int32_t named = QuicConnectionId::find(*table.lookup, table.options.connection_id, payload);
   const SessionId id = ref_id(ref);

@@ -3,6 +3,7 @@
 // before hashing. Thread: one worker.
 #pragma once
 
+#include "pipeline/find_service.h"
 #include "pipeline/parse.h"
 #include "pipeline/worker_state.h"
 

@@ -18,10 +18,33 @@ SessionState first_state(const PacketMeta& meta, bool one_way) {
   return SessionState::kUdpOneWay;
 }
 
+/// Whether answers to this session would be taken for those to another one, which may be of this batch.
+bool answers_are_taken(const WorkerState& state, const Session& session, const SessionDetail& detail) {
+  const FlowTuple answer = outbound_tuple(state, session, detail);
+  const std::uint64_t hash = hash_of(state, answer, session.protocol);
+  for (std::uint32_t i = 0; i < state.notes.created_count; i++) {
+    if (state.notes.created[i].hash_out == hash) return true;
+  }
+  return state.sessions->find(hash, [&](const Session& other, Direction direction) {
+    return direction == Direction::kOutbound && other.protocol == session.protocol &&
+           outbound_tuple(state, other, state.sessions->detail(state.sessions->id_of(other))) == answer;
+  }) != kNoRef;
+}
+
 /// Takes a local address and port where the mode needs them.
-bool take_local_port(WorkerState& state, const ServerIdentity& server, Session& session) {
+bool take_local_port(WorkerState& state, const ServerIdentity& server, Session& session, const SessionDetail& detail) {
   const auto& locals = state.snapshot->services->locals_of_worker[state.worker][server.address.is_v4() ? 0 : 1];
-  const auto port = state.local_ports->allocate(server.endpoint, locals);
+  const std::uint32_t space = port_space(state, session, detail);
+  std::optional<LocalPort> port;
+  if (state.snapshot->services->endpoints_overlap) [[unlikely]] {
+    port = state.local_ports->allocate(space, locals, [&](LocalSlot local, be16 local_port) {
+      session.local = local;
+      session.local_port = local_port;
+      return !answers_are_taken(state, session, detail);
+    });
+  } else {
+    port = state.local_ports->allocate(space, locals);
+  }
   if (!port) return false;
   session.local = port->local;
   session.local_port = port->port;
@@ -36,9 +59,9 @@ bool choose_tunnel_source(const WorkerState& state, const ServerIdentity& server
   return true;
 }
 
-void return_local_port(WorkerState& state, const Session& session) {
+void return_local_port(WorkerState& state, const Session& session, const SessionDetail& detail) {
   if (!uses_local_port(session.mode)) return;
-  state.local_ports->release(state.server_slots[session.server].endpoint, session.local, session.local_port);
+  state.local_ports->release(port_space(state, session, detail), session.local, session.local_port);
 }
 
 SessionId insert(WorkerState& state, const Session& session, const SessionDetail& detail) {
@@ -86,7 +109,7 @@ SessionId create_session(WorkerState& state, const ServiceTable& service, const 
     session.flags |= session_flag::kWideKey;
     detail.destination = meta.destination;
   }
-  if (uses_local_port(server.mode) && !take_local_port(state, server, session)) {
+  if (uses_local_port(server.mode) && !take_local_port(state, server, session, detail)) {
     return reason = DropReason::local_ports_exhausted, kNoSession;
   }
   if (is_tunnel(server.mode) && !choose_tunnel_source(state, server, meta, session)) {
@@ -99,7 +122,7 @@ SessionId create_session(WorkerState& state, const ServiceTable& service, const 
 
   const SessionId id = insert(state, session, detail);
   if (id == kNoSession) {
-    return_local_port(state, session);
+    return_local_port(state, session, detail);
     return reason = DropReason::session_table_full, kNoSession;
   }
   state.sessions->at(id) = session;
@@ -126,7 +149,7 @@ void finish_created(WorkerState& state) {
 
 void remove_session(WorkerState& state, SessionId id, const SessionHashes& hashes) {
   const Session& session = state.sessions->at(id);
-  return_local_port(state, session);
+  return_local_port(state, session, state.sessions->detail(id));
   if ((session.flags & session_flag::kAtFragmentHome) != 0) forget_fragment_home(state, session, state.sessions->detail(id));
   ServerStats& stats = state.server_stats[session.server];
   if ((session.flags & session_flag::kActive) != 0) {

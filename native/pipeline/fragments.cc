@@ -27,10 +27,8 @@ std::uint32_t slot_of_pair(const WorkerState& state, const IpAddress& source, co
 /// The worker that is asked first about fragments between two addresses.
 std::uint32_t home_of(const WorkerState& state, const PacketMeta& meta) {
   if (state.workers == 1) return state.worker;
-  const auto& owned = state.snapshot->services->owned;
-  const auto found = owned.find(meta.destination);
-  if (found != owned.end() && found->second.kind == OwnedAddress::Kind::kLocal)
-    return state.local_slots[found->second.local].worker;
+  const OwnedAddress* owned = state.snapshot->services->owner_of(meta.destination);
+  if (owned != nullptr && owned->kind == OwnedAddress::Kind::kLocal) return state.local_slots[owned->local].worker;
   return slot_of_pair(state, meta.source, meta.destination) % state.workers;
 }
 
@@ -117,9 +115,8 @@ bool complete_meta(WorkerState& state, Datagram& datagram, const Packet& packet,
 /// A first fragment without a session here: asks the other workers; when they have been asked, it may begin one.
 SessionId find_elsewhere_or_create(WorkerState& state, Datagram& datagram, bool at_home, Packet& packet, const PacketMeta& meta,
                                    Verdict& verdict) {
-  const auto& owned = state.snapshot->services->owned;
-  const auto found = owned.find(meta.destination);
-  const bool local = found != owned.end() && found->second.kind == OwnedAddress::Kind::kLocal;
+  const OwnedAddress* owned = state.snapshot->services->owner_of(meta.destination);
+  const bool local = owned != nullptr && owned->kind == OwnedAddress::Kind::kLocal;
   if (state.workers > 1 && !local && !datagram.key.round) {
     if (at_home) {
       if (!take_search_budget(state)) {

@@ -448,10 +448,9 @@ Verdict from_tunnel(WorkerState& state, SessionId id, Packet& packet, const Pack
 
 /// Nobody here knows the quoted packet: the owner of the local address may, or any other worker.
 Verdict ask_others(WorkerState& state, const Packet& packet, const PacketMeta& meta) {
-  const auto& owned = state.snapshot->services->owned;
-  const auto found = owned.find(meta.destination);
-  if (found != owned.end() && found->second.kind == OwnedAddress::Kind::kLocal) {
-    const std::uint32_t owner = state.local_slots[found->second.local].worker;
+  const OwnedAddress* owned = state.snapshot->services->owner_of(meta.destination);
+  if (owned != nullptr && owned->kind == OwnedAddress::Kind::kLocal) {
+    const std::uint32_t owner = state.local_slots[owned->local].worker;
     if (owner != state.worker && packet.hops < state.workers) return Verdict::handoff(owner);
     return Verdict::drop(DropReason::icmp_no_session);
   }

@@ -84,7 +84,7 @@ bool begins_anew(const Session& session, Direction direction, const PacketMeta& 
 
 /// Of what the parser refuses, only an expired TTL is somebody's to hear of.
 Verdict refuse_unparsed(WorkerState& state, Packet& packet, const PacketMeta& meta, DropReason reason) {
-  if (reason != DropReason::ttl_expired || !state.snapshot->services->owned.contains(meta.destination))
+  if (reason != DropReason::ttl_expired || state.snapshot->services->owner_of(meta.destination) == nullptr)
     return Verdict::drop(reason);
   return refuse_with_icmp(state, packet, meta, IcmpError::kTtlExceeded, 0, reason);
 }

@@ -9,6 +9,7 @@
 // Thread: one worker.
 #pragma once
 
+#include "core/hash.h"
 #include "pipeline/parse.h"
 #include "pipeline/worker_state.h"
 
@@ -49,6 +50,17 @@ inline FlowTuple outbound_tuple(const WorkerState& state, const Session& session
   const be16 server_port = session.mode == ForwardMode::kSnat ? session.vip_port : server_port_of(state, session);
   if (session.mode == ForwardMode::kNat) return {server, session.client, server_port, session.client_port};
   return {server, state.local_slots[session.local].address, server_port, session.local_port};
+}
+
+/// Within which the local ports of sessions differ, so that answers tell them apart. For a server with a port it is its own, for TCP
+/// and for UDP. Where the other side's port is whatever was asked for, address, port and protocol are spread over spaces that all
+/// such destinations share: the same destination always has the same one.
+inline std::uint32_t port_space(const WorkerState& state, const Session& session, const SessionDetail& detail) {
+  const ServerIdentity& server = state.server_slots[session.server];
+  if (server.port.raw != 0) return server.endpoint * 2 + (session.protocol == net::kProtocolUdp ? 1u : 0u);
+  const IpAddress& address = server_address_of(state, session, detail);
+  const std::uint64_t port = static_cast<std::uint64_t>(session.vip_port.raw) << 8 | session.protocol;
+  return kFirstSharedPortSpace + static_cast<std::uint32_t>(mix64(address.high ^ mix64(address.low ^ mix64(port))) % kSharedPortSpaces);
 }
 
 /// True when `meta` is a packet of session `id` travelling in `direction`.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // Decides in the driver which packets belong to the balancer: those whose destination is one of its own addresses (a VIP or a
-// local address) go to the worker of the receive queue they arrived on, everything else to the kernel's stack. So ARP, neighbour
+// local address) or lies in a prefix of VIPs go to the worker of the receive queue they arrived on, everything else to the kernel's
+// stack, addresses of the kernel inside such a prefix included. So ARP, neighbour
 // discovery, ssh, routing daemons and health checks never pass through a data queue.
 // Guarantees: never drops; a packet that it cannot read is the kernel's; without a socket on the queue the packet is the
 // kernel's; received = to_workers + to_kernel at every instant between two packets. Runs in NAPI context (native mode) or after
@@ -57,6 +58,23 @@ struct {
   __type(value, __u8);
 } owned SEC(".maps");
 
+struct prefix_key {
+  __u32 length;
+  struct address address;
+};
+
+#define TO_KERNEL 0
+#define TO_WORKERS 1
+
+// Prefixes of VIPs (TO_WORKERS) and, while there are any, each address of the kernel (TO_KERNEL): the longest match decides.
+struct {
+  __uint(type, BPF_MAP_TYPE_LPM_TRIE);
+  __uint(max_entries, 32768);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, struct prefix_key);
+  __type(value, __u8);
+} prefixes SEC(".maps");
+
 struct {
   __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
   __uint(max_entries, 1);
@@ -66,11 +84,18 @@ struct {
 
 static __always_inline int is_vlan(__be16 type) { return type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD); }
 
+static __always_inline int is_owned(const struct address* destination) {
+  if (bpf_map_lookup_elem(&owned, destination)) return 1;
+  struct prefix_key key = {.length = 128, .address = *destination};
+  const __u8* found = bpf_map_lookup_elem(&prefixes, &key);
+  return found && *found == TO_WORKERS;
+}
+
 // Fragments are judged by their address alone: a worker counts them, the kernel would answer or forward them.
 static __always_inline int is_owned_v4(const struct iphdr* ip, const void* end) {
   if ((const void*)(ip + 1) > end) return 0;
   struct address key = {{0, 0, bpf_htonl(0xffff), ip->daddr}};
-  return bpf_map_lookup_elem(&owned, &key) != 0;
+  return is_owned(&key);
 }
 
 static __always_inline int is_owned_v6(const struct ipv6hdr* ip, const void* end) {
@@ -79,7 +104,7 @@ static __always_inline int is_owned_v6(const struct ipv6hdr* ip, const void* end
   __builtin_memcpy(&key, &ip->daddr, sizeof(key));
   // A v4-mapped destination never stands in an IPv6 header (net/address.h); it must not match an owned IPv4 address.
   if (key.words[0] == 0 && key.words[1] == 0 && key.words[2] == bpf_htonl(0xffff)) return 0;
-  if (bpf_map_lookup_elem(&owned, &key) == 0) return 0;
+  if (!is_owned(&key)) return 0;
   // Neighbour discovery sent to the address itself (unreachability probes) is answered by the control thread from a packet
   // socket.
   if (ip->nexthdr == IPPROTO_ICMPV6) {

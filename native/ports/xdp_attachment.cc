@@ -72,6 +72,19 @@ int lock_holder(const sockaddr_un& address, socklen_t length) {
   return pid;
 }
 
+/// Layout of struct prefix_key in af_xdp.bpf.c.
+struct PrefixKey {
+  std::uint32_t length;
+  std::uint8_t address[16];
+};
+static_assert(sizeof(PrefixKey) == 20);
+
+PrefixKey prefix_key(const Prefix& prefix) {
+  PrefixKey key{prefix.length, {}};
+  std::memcpy(key.address, masked(prefix.address, prefix.length).bytes(), sizeof(key.address));
+  return key;
+}
+
 bool before(const IpAddress& a, const IpAddress& b) { return a.high != b.high ? a.high < b.high : a.low < b.low; }
 
 }  // namespace
@@ -79,6 +92,7 @@ bool before(const IpAddress& a, const IpAddress& b) { return a.high != b.high ? 
 struct XdpAttachment::Program {
   millrace_af_xdp* skeleton = nullptr;
   int owned_map = -1;
+  int prefix_map = -1;
   int socket_map = -1;
   int statistics_map = -1;
   int program = -1;
@@ -144,6 +158,7 @@ Result<void> XdpAttachment::load(std::uint64_t capabilities) {
     return xdp_error(probe_.name, "cannot load the XDP program", -error, LibbpfMessages::last(), capabilities);
   }
   program->owned_map = bpf_map__fd(program->skeleton->maps.owned);
+  program->prefix_map = bpf_map__fd(program->skeleton->maps.prefixes);
   program->socket_map = bpf_map__fd(program->skeleton->maps.sockets);
   program->statistics_map = bpf_map__fd(program->skeleton->maps.statistics);
   program->program = bpf_program__fd(program->skeleton->progs.millrace_xdp);
@@ -230,6 +245,45 @@ Result<void> XdpAttachment::remove_owned(std::span<const IpAddress> addresses) {
   if (error == 0) return {};
   return xdp_error(probe_.name, "cannot remove address " + addresses[done].to_string() + " from the XDP program", error, "",
                    read_capabilities());
+}
+
+Result<void> XdpAttachment::set_owned_prefixes(std::span<const Prefix> vips, std::span<const IpAddress> kernel) {
+  if (vips.size() > kMaxOwnedPrefixes) {
+    return Error{"limit_exceeded", std::to_string(vips.size()) + " prefixes of VIPs; at most " + std::to_string(kMaxOwnedPrefixes) +
+                                       " are possible per interface.", E2BIG};
+  }
+  // Without prefixes there is nothing to except addresses from, and the look-up of every other packet stays short.
+  std::vector<Prefix> excepted;
+  for (const IpAddress& address : vips.empty() ? std::span<const IpAddress>() : kernel) excepted.push_back({address, 128});
+  if (auto r = store_prefixes(excepted, excepted_, 0); !r) return r;
+  if (auto r = store_prefixes(vips, prefixes_, 1); !r) return r;
+  if (auto r = drop_prefixes(vips, prefixes_); !r) return r;
+  return drop_prefixes(excepted, excepted_);
+}
+
+Result<void> XdpAttachment::store_prefixes(std::span<const Prefix> wanted, std::vector<Prefix>& stored, std::uint8_t verdict) {
+  for (const Prefix& prefix : wanted) {
+    if (std::find(stored.begin(), stored.end(), prefix) != stored.end()) continue;
+    const PrefixKey key = prefix_key(prefix);
+    if (bpf_map_update_elem(program_->prefix_map, &key, &verdict, BPF_ANY) != 0) {
+      return xdp_error(probe_.name, "cannot add prefix " + prefix.to_string() + " to the XDP program", errno, "", read_capabilities());
+    }
+    stored.push_back(prefix);
+  }
+  return {};
+}
+
+Result<void> XdpAttachment::drop_prefixes(std::span<const Prefix> wanted, std::vector<Prefix>& stored) {
+  Result<void> result;
+  std::erase_if(stored, [&](const Prefix& prefix) {
+    if (std::find(wanted.begin(), wanted.end(), prefix) != wanted.end()) return false;
+    const PrefixKey key = prefix_key(prefix);
+    if (bpf_map_delete_elem(program_->prefix_map, &key) == 0 || errno == ENOENT) return true;
+    result = xdp_error(probe_.name, "cannot remove prefix " + prefix.to_string() + " from the XDP program", errno, "",
+                       read_capabilities());
+    return false;
+  });
+  return result;
 }
 
 Result<void> XdpAttachment::set_socket(std::uint32_t queue, int fd) {

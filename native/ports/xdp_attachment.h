@@ -14,6 +14,7 @@
 
 #include "core/result.h"
 #include "net/address.h"
+#include "net/prefix.h"
 #include "ports/interface_check.h"
 #include "ports/interface_probe.h"
 #include "tables/slots.h"
@@ -52,6 +53,10 @@ class XdpAttachment {
   /// added before old ones are removed. Order and repeats do not matter. Errors: limit_exceeded, xdp_unsupported.
   Result<void> set_owned_addresses(std::span<const IpAddress> addresses);
 
+  /// Makes `vips` the prefixes whose addresses are owned, too, except those that are in `kernel`. Addresses of the kernel are
+  /// excepted before prefixes come and until they are gone. Errors: limit_exceeded, xdp_unsupported.
+  Result<void> set_owned_prefixes(std::span<const Prefix> vips, std::span<const IpAddress> kernel);
+
   /// Lets the packets of receive queue `queue` flow to the AF_XDP socket `fd`, which must be bound to that queue.
   /// The kernel forgets the socket by itself when it closes. Errors: interface_queues_too_few, xdp_unsupported.
   Result<void> set_socket(std::uint32_t queue, int fd);
@@ -77,6 +82,8 @@ class XdpAttachment {
   Result<void> link(AttachMode wanted, std::uint64_t capabilities);
   Result<void> add_owned(std::span<const IpAddress> addresses);
   Result<void> remove_owned(std::span<const IpAddress> addresses);
+  Result<void> store_prefixes(std::span<const Prefix> wanted, std::vector<Prefix>& stored, std::uint8_t verdict);
+  Result<void> drop_prefixes(std::span<const Prefix> wanted, std::vector<Prefix>& stored);
   /// Clears queued connections of refused rivals, so that the lock's queue never fills and each of them learns our pid.
   void drain_lock() const;
 
@@ -84,6 +91,9 @@ class XdpAttachment {
   XdpMode mode_ = XdpMode::kNative;
   std::string fallback_reason_;
   std::vector<IpAddress> owned_;  // sorted
+  /// What the kernel's trie holds, by what it says of them.
+  std::vector<Prefix> prefixes_;
+  std::vector<Prefix> excepted_;
   std::unique_ptr<Program> program_;
   int lock_fd_ = -1;
   int link_fd_ = -1;

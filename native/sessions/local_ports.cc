@@ -27,7 +27,7 @@ Result<std::unique_ptr<LocalPorts>> LocalPorts::create(const Options& options) {
                  0};
   }
   std::unique_ptr<LocalPorts> ports(new LocalPorts(options));
-  if (auto r = ports->endpoints_.reserve(kMaxServers); !r) return r.error();
+  if (auto r = ports->endpoints_.reserve(kMaxPortSpaces); !r) return r.error();
   if (auto r = ports->used_on_.reserve(kMaxLocals); !r) return r.error();
   // Every line has at least one port in use, or at least one full chunk.
   if (auto r = ports->lines_.reserve(std::size_t{2} * options.max_used + 1); !r) return r.error();

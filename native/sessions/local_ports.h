@@ -1,5 +1,5 @@
 // LocalPorts: which (local address, port) pairs of one worker are in use, separately for every endpoint (a real server's address,
-// port and protocol). The same pair may serve any number of endpoints at once, because the connection to the server is told apart
+// port and protocol: port_space() in pipeline/session_key.h). The same pair may serve any number of endpoints at once, because the connection to the server is told apart
 // by all four values; so the supply is addresses x ports *per server*.
 //
 //   order in which an endpoint takes pairs, with local addresses A B C and ports in chunks of 512:
@@ -55,7 +55,7 @@ class LocalPorts {
   LocalPorts(const LocalPorts&) = delete;
   LocalPorts& operator=(const LocalPorts&) = delete;
 
-  /// The next free pair of `endpoint` (ServerIdentity::endpoint) on one of `locals`; nothing when all are in use.
+  /// The next free pair of `endpoint` (port_space()) on one of `locals`; nothing when all are in use.
   std::optional<LocalPort> allocate(std::uint32_t endpoint, std::span<const LocalSlot> locals) {
     return allocate(endpoint, locals, [](LocalSlot, be16) { return true; });
   }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,15 +25,32 @@ struct ServerConfig {
 
 struct ServiceConfig {
   std::string name;
+  /// Unspecified where `matches` say what the service is.
   IpAddress address;
+  /// 0 where `ports` says more, and where the protocol has none.
   be16 port;
+  /// 0: TCP and UDP.
   std::uint8_t protocol = 6;
   SchedulerKind scheduler = SchedulerKind::kWeightedRoundRobin;
   std::vector<ServerConfig> servers;
   SchedulerOptions scheduler_options{};
   /// Of L3DSR.
   std::uint8_t dscp = 0;
+  /// Bits of `address` that count: less than 128 for a prefix of VIPs.
+  std::uint8_t vip_length = 128;
+  /// Ports where they are not one.
+  std::optional<PortRange> ports{};
+  /// A service by what its packets look like, in place of address, port and protocol.
+  std::vector<ServiceMatch> matches{};
 };
+
+/// The addresses and prefixes that are ours because of a service.
+inline std::vector<Prefix> vips_of(const ServiceConfig& service) {
+  if (service.matches.empty()) return {Prefix{service.address, service.vip_length}};
+  std::vector<Prefix> vips;
+  for (const ServiceMatch& match : service.matches) vips.push_back(match.destination);
+  return vips;
+}
 
 struct StaticRouteConfig {
   IpAddress prefix;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "net/address.h"
+#include "net/prefix.h"
 #include "sessions/session.h"
 
 namespace millrace {
@@ -58,8 +59,5 @@ class RouteTable {
   std::vector<Level> levels_;  // longest first
   std::size_t size_ = 0;
 };
-
-/// The first `length` bits of `address`, the rest zero.
-IpAddress masked(const IpAddress& address, std::uint8_t length);
 
 }  // namespace millrace

@@ -35,7 +35,8 @@ struct ServerIdentity {
   std::uint8_t protocol;
   ForwardMode mode;
   ServiceSlot service;
-  /// Servers of several services that are one address, port and protocol share an endpoint: local ports are unique per endpoint.
+  /// Servers of several services that are one address and port share an endpoint: local ports are unique per endpoint and protocol
+  /// (port_space()).
   std::uint32_t endpoint;
   /// UDP port that GUE packets go to.
   be16 tunnel_port;
@@ -107,6 +108,13 @@ inline std::uint64_t sessions_now(const ServerStats& stats) {
 inline constexpr std::size_t kMaxServices = 1u << 17;
 inline constexpr std::size_t kMaxServers = 1u << 18;
 inline constexpr std::size_t kMaxLocals = 1u << 16;
+/// Numbers that port_space() gives (pipeline/session_key.h): two per endpoint, and those that all destinations without an endpoint of
+/// their own share.
+inline constexpr std::uint32_t kFirstSharedPortSpace = 2 * kMaxServers;
+inline constexpr std::uint32_t kSharedPortSpaces = 1u << 12;
+inline constexpr std::size_t kMaxPortSpaces = std::size_t{kFirstSharedPortSpace} + kSharedPortSpaces;
+/// Prefixes of VIPs.
+inline constexpr std::size_t kMaxOwnedPrefixes = 1u << 12;
 /// VIPs and local addresses together: what the XDP program's table holds.
 inline constexpr std::size_t kMaxOwnedAddresses = 1u << 16;
 

@@ -13,8 +13,10 @@
 
 #include "net/address.h"
 #include "sessions/session.h"
+#include "tables/prefix_set.h"
 #include "tables/route_table.h"
 #include "tables/scheduling.h"
+#include "tables/service_index.h"
 #include "tables/slots.h"
 
 namespace millrace {
@@ -49,7 +51,7 @@ struct ServiceTable {
   std::shared_ptr<const SchedulerTable> lookup{};
 };
 
-/// Key of an exact service: address, port and protocol.
+/// Key of an exact service: address, port (0 where the protocol has none) and protocol.
 struct ServiceKey {
   IpAddress address;
   be16 port;
@@ -92,7 +94,11 @@ struct SourceRange {
 /// Services and local addresses: changes with the configuration.
 struct ServiceTables {
   std::unordered_map<ServiceKey, const ServiceTable*, ServiceKeyHash> services;
+  /// The services that are more than one address and port (pipeline/find_service.h).
+  ServiceIndex wide;
   std::unordered_map<IpAddress, OwnedAddress, AddressHash> owned;
+  /// Prefixes whose addresses are VIPs, beside those in `owned`.
+  PrefixSet owned_prefixes;
   /// Per worker: its local addresses by family (0 IPv4, 1 IPv6).
   std::vector<std::array<std::vector<LocalSlot>, 2>> locals_of_worker;
   /// Keeps the tables that `services` points to.
@@ -101,7 +107,18 @@ struct ServiceTables {
   std::vector<ServerSlot> counted;
   /// By family of the outer header: 0 IPv4, 1 IPv6.
   std::array<SourceRange, 2> tunnel_sources{};
+  /// Two servers with different endpoints may be one address and port after all, because one of them stands for any port: each new
+  /// local port is then checked against the sessions (pipeline/create.cc).
+  bool endpoints_overlap = false;
   std::uint64_t generation = 0;
+
+  /// What an address of ours is; nullptr for those of others.
+  const OwnedAddress* owner_of(const IpAddress& address) const {
+    static constexpr OwnedAddress vip{OwnedAddress::Kind::kVip, 0};
+    const auto found = owned.find(address);
+    if (found != owned.end()) return &found->second;
+    return !owned_prefixes.empty() && owned_prefixes.contains(address) ? &vip : nullptr;
+  }
 };
 
 /// An interface as the packet path needs it.

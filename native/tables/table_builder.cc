@@ -2,8 +2,10 @@
 #include "tables/table_builder.h"
 
 #include <algorithm>
+#include <tuple>
 #include <unordered_set>
 
+#include "net/headers.h"
 #include "schedulers/registry.h"
 
 namespace millrace {
@@ -36,6 +38,11 @@ std::array<SourceRange, 2> source_ranges(const std::vector<AddressRange>& config
   return ranges;
 }
 
+/// TCP and UDP of one address and port share an endpoint, which has local ports for each of them.
+ServiceKey endpoint_key(const IpAddress& address, be16 port, std::uint8_t protocol) {
+  return {address, port, protocol == net::kProtocolTcp || protocol == net::kProtocolUdp ? std::uint8_t{0} : protocol};
+}
+
 }  // namespace
 
 Result<void> TableBuilder::reserve() {
@@ -50,7 +57,7 @@ Result<void> TableBuilder::check_limits(const TablesConfig& config) const {
   std::size_t services = next_service_ - free_services_.size();
   std::size_t locals = next_local_ - free_locals_.size();
   for (const ServiceConfig& service : config.services) {
-    const auto known = entries_.find(ServiceKey{service.address, service.port, service.protocol});
+    const auto known = entries_.find(key_of(service));
     if (known == entries_.end()) {
       services++;
       servers += service.servers.size();
@@ -62,8 +69,17 @@ Result<void> TableBuilder::check_limits(const TablesConfig& config) const {
       servers += present.contains({server.address, server.port, service.protocol}) ? 0 : 1;
   }
   std::unordered_set<IpAddress, AddressHash> owned(config.local_addresses.begin(), config.local_addresses.end());
-  for (const ServiceConfig& service : config.services) owned.insert(service.address);
+  std::size_t prefixes = owned_prefixes().size();
+  for (const ServiceConfig& service : config.services) {
+    for (const Prefix& vips : millrace::vips_of(service)) {
+      if (vips.is_host()) owned.insert(vips.address);
+      else prefixes++;
+    }
+  }
   for (const IpAddress& address : owned_addresses()) owned.insert(address);
+  if (prefixes > kMaxOwnedPrefixes) {
+    return Error{"limit_exceeded", "more than 4096 prefixes of VIPs, those still draining and those that stay included", 0};
+  }
   if (owned.size() > kMaxOwnedAddresses) {
     return Error{"limit_exceeded", "more than 65536 VIPs and local addresses, those still draining included", 0};
   }
@@ -79,10 +95,10 @@ Result<std::shared_ptr<const ServiceTables>> TableBuilder::apply(const TablesCon
   apply_locals(config.local_addresses);
   tunnel_sources_ = source_ranges(config.tunnel_sources);
 
-  std::unordered_set<ServiceKey, ServiceKeyHash> wanted;
+  std::unordered_set<EntryKey, EntryKeyHash> wanted;
   order_.clear();
   for (const ServiceConfig& service : config.services) {
-    const ServiceKey key{service.address, service.port, service.protocol};
+    const EntryKey key = key_of(service);
     wanted.insert(key);
     order_.push_back(key);
     apply_service(service);
@@ -96,6 +112,37 @@ Result<std::shared_ptr<const ServiceTables>> TableBuilder::apply(const TablesCon
   return build();
 }
 
+TableBuilder::EntryKey TableBuilder::key_of(const ServiceConfig& config) {
+  if (!config.matches.empty()) return {{}, be16(0), 0, 0, {}, config.name};
+  return {config.address, config.port, config.protocol, config.vip_length, config.ports.value_or(PortRange{}), {}};
+}
+
+std::vector<Prefix> TableBuilder::vips_of(const EntryKey& key, const std::vector<ServiceMatch>& matches) {
+  if (key.matches.empty()) return {Prefix{key.address, key.vip_length}};
+  std::vector<Prefix> vips;
+  for (const ServiceMatch& match : matches) vips.push_back(match.destination);
+  return vips;
+}
+
+/// Where packets find the service.
+void TableBuilder::enter(ServiceTables& tables, const ServiceEntry& entry) {
+  const EntryKey& key = entry.key;
+  const ServiceTable* table = entry.table.get();
+  for (const ServiceMatch& match : entry.matches) tables.wide.add(match, table);
+  if (!entry.matches.empty()) return;
+  const std::vector<std::uint8_t> protocols =
+      key.protocol != 0 ? std::vector<std::uint8_t>{key.protocol} : std::vector<std::uint8_t>{net::kProtocolTcp, net::kProtocolUdp};
+  for (const std::uint8_t protocol : protocols) {
+    if (key.vip_length == 128 && !entry.many_ports) {
+      tables.services[ServiceKey{key.address, key.port, protocol}] = table;
+    } else {
+      const std::uint16_t port = key.port.host();
+      tables.wide.add(Prefix{key.address, key.vip_length}, entry.many_ports || port == 0 ? key.ports : PortRange{port, port}, protocol,
+                      table);
+    }
+  }
+}
+
 void TableBuilder::record(ServiceEntry& service, ServiceChange::Kind kind, ServerSlot slot, std::uint32_t weight) {
   service.changes.push_back({++service.serial, kind, slot, weight});
   service.table.reset();
@@ -107,7 +154,7 @@ ServerSlot TableBuilder::new_server(ServiceEntry& service, const ServerConfig& c
   servers_[slot] =
       ServerIdentity{config.address,       config.port,
                      service.key.protocol, config.mode,
-                     service.slot,         take_endpoint(EndpointKey{config.address, config.port, service.key.protocol}),
+                     service.slot,         take_endpoint(endpoint_key(config.address, config.port, service.key.protocol)),
                      config.tunnel_port,   0};
   service.servers.push_back({slot, config.address, config.port, config.mode, config.weight, false, config.weight, config.id});
   return slot;
@@ -124,11 +171,12 @@ void TableBuilder::remove_service(ServiceEntry& service) {
 }
 
 void TableBuilder::apply_service(const ServiceConfig& config) {
-  const ServiceKey key{config.address, config.port, config.protocol};
+  const EntryKey key = key_of(config);
   auto& owned = entries_[key];
   if (!owned) {
     owned = std::make_unique<ServiceEntry>();
     owned->key = key;
+    owned->many_ports = config.ports.has_value();
     owned->slot = take_slot(free_services_, next_service_);
     owned->serial = 0;
     services_[owned->slot] = ServiceIdentity{config.address, config.port, config.protocol, config.dscp, {}};
@@ -136,6 +184,7 @@ void TableBuilder::apply_service(const ServiceConfig& config) {
   }
   ServiceEntry& service = *owned;
   service.name = config.name;
+  service.matches = config.matches;
   service.removed = false;
   if (service.scheduler != config.scheduler || service.options != config.scheduler_options) {
     service.scheduler = config.scheduler;
@@ -284,7 +333,7 @@ std::shared_ptr<const ServiceTables> TableBuilder::reclaim(const std::function<s
     ServiceEntry& service = *entry->second;
     std::erase_if(service.servers, [&](const ServerEntry& server) {
       if (!server.removed || sessions_on_server(server.slot) != 0) return false;
-      release_endpoint({server.address, server.port, service.key.protocol});
+      release_endpoint(endpoint_key(server.address, server.port, service.key.protocol));
       free_servers_.push_back(server.slot);
       return true;
     });
@@ -318,7 +367,11 @@ std::shared_ptr<const ServiceTables> TableBuilder::build() {
   // Leavers first: an address that is a VIP now and was a local address before, or the other way round, is what it is now.
   for (const bool removed : {true, false}) {
     for (const auto& [key, entry] : entries_) {
-      if (entry->removed == removed) tables->owned[key.address] = OwnedAddress{OwnedAddress::Kind::kVip, 0};
+      if (entry->removed != removed) continue;
+      for (const Prefix& vips : vips_of(key, entry->matches)) {
+        if (vips.is_host()) tables->owned[vips.address] = OwnedAddress{OwnedAddress::Kind::kVip, 0};
+        else tables->owned_prefixes.add(vips);
+      }
     }
     for (const auto& [text, entry] : local_entries_) {
       if (entry.removed == removed)
@@ -326,8 +379,15 @@ std::shared_ptr<const ServiceTables> TableBuilder::build() {
     }
   }
   for (const auto& [key, entry] : entries_) {
-    if (entry->removed) continue;
-    tables->services[key] = entry->table.get();
+    for (const ServerEntry& server : entry->servers) {
+      if (server.port.raw == 0 && uses_local_port(server.mode)) tables->endpoints_overlap = true;
+    }
+  }
+  for (const EntryKey& key : order_) {
+    const auto found = entries_.find(key);
+    if (found == entries_.end() || found->second->removed) continue;
+    const std::unique_ptr<ServiceEntry>& entry = found->second;
+    enter(*tables, *entry);
     if (scheduler_counts(entry->scheduler)) {
       for (const ServerView& server : entry->list) tables->counted.push_back(server.slot);
     }
@@ -342,7 +402,7 @@ std::shared_ptr<const ServiceTables> TableBuilder::build() {
 
 SlotMap TableBuilder::slot_map() const {
   SlotMap map;
-  for (const ServiceKey& key : order_) {
+  for (const EntryKey& key : order_) {
     const auto found = entries_.find(key);
     if (found == entries_.end()) continue;
     SlotMap::Service service{found->second->name, found->second->slot, {}};
@@ -356,9 +416,26 @@ SlotMap TableBuilder::slot_map() const {
 
 std::vector<IpAddress> TableBuilder::owned_addresses() const {
   std::unordered_set<IpAddress, AddressHash> unique;
-  for (const auto& [key, entry] : entries_) unique.insert(key.address);
+  for (const auto& [key, entry] : entries_) {
+    for (const Prefix& vips : vips_of(key, entry->matches)) {
+      if (vips.is_host()) unique.insert(vips.address);
+    }
+  }
   for (const auto& [text, entry] : local_entries_) unique.insert(locals_[entry.slot].address);
   return {unique.begin(), unique.end()};
+}
+
+std::vector<Prefix> TableBuilder::owned_prefixes() const {
+  std::vector<Prefix> unique;
+  for (const auto& [key, entry] : entries_) {
+    for (const Prefix& vips : vips_of(key, entry->matches)) {
+      if (!vips.is_host()) unique.push_back(vips);
+    }
+  }
+  const auto order = [](const Prefix& p) { return std::tuple(p.address.high, p.address.low, p.length); };
+  std::sort(unique.begin(), unique.end(), [&](const Prefix& a, const Prefix& b) { return order(a) < order(b); });
+  unique.erase(std::unique(unique.begin(), unique.end()), unique.end());
+  return unique;
 }
 
 std::vector<IpAddress> TableBuilder::server_addresses() const {

@@ -59,6 +59,8 @@ class TableBuilder {
   SlotMap slot_map() const;
   /// VIPs and local addresses, those that only old sessions use included.
   std::vector<IpAddress> owned_addresses() const;
+  /// The same for prefixes of VIPs.
+  std::vector<Prefix> owned_prefixes() const;
   /// Addresses of all servers in the configuration, each once.
   std::vector<IpAddress> server_addresses() const;
 
@@ -70,6 +72,22 @@ class TableBuilder {
 
  private:
   using EndpointKey = ServiceKey;
+  /// What makes two services the same one: their VIPs, ports and protocol; of a list of matches its name.
+  struct EntryKey {
+    IpAddress address;
+    be16 port;
+    std::uint8_t protocol;
+    std::uint8_t vip_length;
+    PortRange ports;
+    std::string matches;
+    bool operator==(const EntryKey&) const = default;
+  };
+  struct EntryKeyHash {
+    std::size_t operator()(const EntryKey& k) const {
+      const std::size_t wide = (std::size_t{k.ports.low} << 24 | std::size_t{k.ports.high} << 8 | k.vip_length) * 0xd6e8feb86659fd93ull;
+      return ServiceKeyHash{}({k.address, k.port, k.protocol}) ^ wide ^ std::hash<std::string>{}(k.matches);
+    }
+  };
   struct ServerEntry {
     ServerSlot slot;
     IpAddress address;
@@ -90,7 +108,10 @@ class TableBuilder {
   struct ServiceEntry {
     std::string name;
     ServiceSlot slot;
-    ServiceKey key;
+    EntryKey key;
+    /// Ports are not one.
+    bool many_ports;
+    std::vector<ServiceMatch> matches;
     SchedulerKind scheduler;
     SchedulerOptions options;
     bool removed;
@@ -123,6 +144,10 @@ class TableBuilder {
   void count_leavers();
   std::uint32_t take_endpoint(const EndpointKey& key);
   void release_endpoint(const EndpointKey& key);
+  static EntryKey key_of(const ServiceConfig& config);
+  /// The addresses and prefixes that belong to us because of a service.
+  static std::vector<Prefix> vips_of(const EntryKey& key, const std::vector<ServiceMatch>& matches);
+  static void enter(ServiceTables& tables, const ServiceEntry& entry);
   std::shared_ptr<const ServiceTables> build();
 
   const std::uint32_t workers_;
@@ -136,9 +161,9 @@ class TableBuilder {
   /// Not ours any more since the last reclaim(); tables before that one still name them.
   std::vector<LocalSlot> leaving_locals_;
   std::vector<std::uint32_t> free_endpoints_;
-  std::unordered_map<ServiceKey, std::unique_ptr<ServiceEntry>, ServiceKeyHash> entries_;
-  /// Order of the configuration, for listings.
-  std::vector<ServiceKey> order_;
+  std::unordered_map<EntryKey, std::unique_ptr<ServiceEntry>, EntryKeyHash> entries_;
+  /// Order of the configuration, for listings and for lists of matches.
+  std::vector<EntryKey> order_;
   std::unordered_map<EndpointKey, Endpoint, ServiceKeyHash> endpoints_;
   std::map<std::string, LocalEntry> local_entries_;  // by text, so that workers' shares do not depend on hash order
   std::vector<std::string> local_order_;

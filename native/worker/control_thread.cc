@@ -181,7 +181,11 @@ void ControlThread::take_tasks(std::uint64_t now) {
 Result<void> ControlThread::apply_now(Task& task, std::uint64_t now) {
   const TablesConfig& config = task.config;
   for (const ServiceConfig& service : config.services) {
-    if (auto r = network_->check_not_on_kernel(service.address); !r) return r;
+    // Of a prefix the kernel may hold some: they stay its own.
+    for (const Prefix& vips : vips_of(service)) {
+      if (!vips.is_host()) continue;
+      if (auto r = network_->check_not_on_kernel(vips.address); !r) return r;
+    }
   }
   for (const IpAddress& local : config.local_addresses) {
     if (auto r = network_->check_not_on_kernel(local); !r) return r;
@@ -219,7 +223,18 @@ Result<void> ControlThread::own_addresses(std::uint64_t now) {
   for (XdpAttachment* attachment : parts_.attachments) {
     if (auto r = attachment->set_owned_addresses(owned); !r) return r;
   }
+  if (auto r = own_prefixes(); !r) return r;
   announcer_->set_owned(owned, now);
+  return {};
+}
+
+Result<void> ControlThread::own_prefixes() {
+  const std::vector<Prefix> prefixes = builder_.owned_prefixes();
+  std::vector<IpAddress> kernel;
+  for (const HostAddress& host : network_->kernel_addresses()) kernel.push_back(host.prefix.address);
+  for (XdpAttachment* attachment : parts_.attachments) {
+    if (auto r = attachment->set_owned_prefixes(prefixes, kernel); !r) return r;
+  }
   return {};
 }
 
@@ -238,6 +253,8 @@ void ControlThread::follow_network(std::uint64_t now) {
   if (network_->take_interfaces_changed()) {
     // An interface whose socket cannot be opened now is tried again with its next change; the others are served.
     (void)announcer_->set_interfaces(network_->interfaces(), network_->kernel_addresses(), now);
+    // The kernel may have got addresses inside prefixes of VIPs, or lost some.
+    (void)own_prefixes();
   }
   if (!network_->take_changed()) return;
   next_.network = network_->tables();

@@ -72,6 +72,7 @@ class ControlThread {
   /// Whether workers need to hear of each other's sessions.
   bool counts_loads() const;
   Result<void> own_addresses(std::uint64_t now_ms);
+  Result<void> own_prefixes();
   void publish();
 
   Parts parts_;

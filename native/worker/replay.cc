@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <optional>
+#include <unordered_set>
 
 #include "control/network.h"
 #include "net/headers.h"
@@ -84,6 +85,12 @@ class Stage {
  private:
   explicit Stage(std::uint32_t workers) : builder_(workers), workers_(workers) {}
 
+  /// What af_xdp.bpf.c finds: an address of the kernel inside a prefix of VIPs is the kernel's.
+  const OwnedAddress* owner_of(const IpAddress& destination) const {
+    const ServiceTables& tables = *snapshot_.services;
+    if (kernel_addresses_.contains(destination) && !tables.owned.contains(destination)) return nullptr;
+    return tables.owner_of(destination);
+  }
   std::uint32_t worker_for(const OwnedAddress& owned, std::span<const std::uint8_t> frame, ReplaySteering steering) const;
   std::uint16_t interface_for(std::span<const std::uint8_t> frame) const;
   void expire();
@@ -92,6 +99,7 @@ class Stage {
   TableBuilder builder_;
   const std::uint32_t workers_;
   std::uint64_t seed_ = 0;
+  std::unordered_set<IpAddress, AddressHash> kernel_addresses_;
   Snapshot snapshot_;
   std::unique_ptr<PacketMemory> packets_;
   std::unique_ptr<Links> links_;
@@ -119,6 +127,9 @@ Result<std::unique_ptr<Stage>> Stage::create(const DataplaneOptions& options, co
 
   auto network = network_of(options, tables);
   if (!network) return network.error();
+  for (const InterfaceConfig& interface : network.value().interfaces) {
+    for (const Prefix& prefix : interface.addresses) stage->kernel_addresses_.insert(prefix.address);
+  }
   if (auto r = stage->builder_.reserve(); !r) return r.error();
   auto built = stage->builder_.apply(tables);
   if (!built) return built.error();
@@ -238,12 +249,12 @@ Result<ReplayResult> Stage::run(const ReplayOptions& options) {
     if (auto r = settle(time_ns, writer.value(), result); !r) return r.error();
     result.packets++;
     const std::optional<IpAddress> destination = steerable_destination(captured.bytes);
-    const auto owned = destination ? snapshot_.services->owned.find(*destination) : snapshot_.services->owned.end();
-    if (owned == snapshot_.services->owned.end()) {
+    const OwnedAddress* owned = destination ? owner_of(*destination) : nullptr;
+    if (owned == nullptr) {
       result.passed_to_kernel++;
       continue;
     }
-    const std::uint32_t worker = worker_for(owned->second, captured.bytes, options.steering);
+    const std::uint32_t worker = worker_for(*owned, captured.bytes, options.steering);
     if (!ports_[worker][interface_for(captured.bytes)]->inject(captured.bytes)) {
       return Error{"pcap_invalid", options.input + ": packet " + std::to_string(result.packets) + " has " +
                                        std::to_string(captured.bytes.size()) + " bytes, more than one frame of " +

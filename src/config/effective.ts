@@ -16,7 +16,8 @@ export function effectiveConfig(config: Config): Config {
     services: config.services.map((service) => ({
       ...service,
       servers: service.servers.map((server) => {
-        const port = server.port ?? service.port;
+        // A server of a service with many ports receives the port that the client asked for; no number can be written for that.
+        const port = server.port ?? (typeof service.port === 'number' ? service.port : undefined);
         return { ...server, ...(port === undefined ? {} : { port }), mode: server.mode ?? service.mode };
       }),
     })),

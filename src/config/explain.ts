@@ -32,6 +32,7 @@ const FORMATS: Readonly<Record<string, string>> = {
   'ip-address': 'an IPv4 or IPv6 address, such as 192.0.2.1 or 2001:db8::1',
   'ip-prefix': 'an address with prefix length, such as 192.0.2.0/24 or 2001:db8::/64',
   'mac-address': 'an Ethernet address, such as 02:00:00:00:00:01',
+  'address-or-prefix': 'an address or a prefix, such as 203.0.113.10, 203.0.113.0/24 or 2001:db8::/64',
   'port-range': 'two ports with a hyphen between them, such as 1024-65535',
   'decimal-u64': 'a decimal number in quotes, such as "42"',
 };
@@ -132,10 +133,12 @@ function remedyFor(schema: SchemaNode, held: unknown): string {
   if (schema.type === 'array' && typeof held !== 'object') return `put it in brackets: [${String(held)}]`;
   if (Array.isArray(held) && held.length === 0) return 'add an entry that begins with "- "';
   if (schema.type === 'array') return 'begin each entry with "- "';
-  if (schema.type === 'integer' && typeof held === 'string' && /^[0-9]+$/.test(held)) return 'remove the quotes';
+  const takesNumber = schema.type === 'integer' || schema.anyOf?.some((form) => form.type === 'integer') === true;
+  if (takesNumber && typeof held === 'string' && /^[0-9]+$/.test(held)) return 'remove the quotes';
   if (schema.type === 'boolean' && typeof held === 'string' && /^(yes|on|y)$/i.test(held)) return 'write true';
   if (schema.type === 'boolean' && typeof held === 'string' && /^(no|off|n)$/i.test(held)) return 'write false';
   if (schema.format === 'ip-address' && typeof held === 'string') return remedyForAddress(held);
+  if (schema.format === 'address-or-prefix' && typeof held === 'string' && !held.includes('/')) return remedyForAddress(held);
   if (schema.format === 'ip-prefix' && typeof held === 'string' && !held.includes('/')) {
     return `add the prefix length: ${held}${held.includes(':') ? '/64' : '/24'}`;
   }

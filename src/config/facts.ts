@@ -7,6 +7,7 @@ import { type Address, type Prefix, parseAddress, parsePortRange, parsePrefix } 
 import { valueAt } from './explain.js';
 import { type ConfigPath, type Finding, isBelow } from './finding.js';
 import { FORWARD_MODES, type ForwardMode } from './forward-mode.js';
+import { ANY_PORT, BOTH, isHost, type Ports, parsePorts, parseVips } from './matching.js';
 import { suggest } from './suggest.js';
 
 /** A value and where it stands. */
@@ -30,11 +31,32 @@ export interface ServerFacts {
   readonly tunnelPort: Fact<number> | undefined;
 }
 
+export interface MatchFacts {
+  readonly path: ConfigPath;
+  readonly protocol: Fact<string> | undefined;
+  readonly source: Fact<Prefix> | undefined;
+  readonly destination: Fact<Prefix> | undefined;
+  readonly ports: Fact<Ports> | undefined;
+  readonly interface: Fact<string> | undefined;
+  /** Whether everything that is written is in the facts above. */
+  readonly complete: boolean;
+}
+
 export interface ServiceFacts {
   readonly path: ConfigPath;
   readonly name: Fact<string> | undefined;
+  /** Of a service with one VIP. */
   readonly address: Fact<Address> | undefined;
+  /** The same, and prefixes of VIPs. */
+  readonly vips: Fact<Prefix> | undefined;
+  /** Keys of those that are there, whatever their values: address, port, protocol, match, mark. */
+  readonly given: readonly string[];
+  readonly matches: readonly MatchFacts[];
+  readonly mark: Fact<number> | undefined;
+  /** Of a service with one port. */
   readonly port: Fact<number> | undefined;
+  /** The same, ranges and any port. */
+  readonly ports: Fact<Ports> | undefined;
   /** Whether the key is there, whatever its value. */
   readonly portGiven: boolean;
   readonly protocol: Fact<string> | undefined;
@@ -132,6 +154,19 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
       .filter((key) => usable(key.path));
   }
 
+  function match(path: ConfigPath): MatchFacts {
+    const facts = {
+      protocol: given([...path, 'protocol']) ? read([...path, 'protocol'], text) : { value: BOTH, path },
+      source: read([...path, 'source'], (held) => parseVips(text(held) ?? '')),
+      destination: read([...path, 'destination'], (held) => parseVips(text(held) ?? '')),
+      ports: given([...path, 'ports']) ? read([...path, 'ports'], parsePorts) : { value: ANY_PORT, path },
+      interface: read([...path, 'interface'], text),
+    };
+    const unread = (['source', 'interface'] as const).some((key) => facts[key] === undefined && given([...path, key]));
+    const complete = facts.protocol !== undefined && facts.destination !== undefined && facts.ports !== undefined && !unread;
+    return { path, ...facts, complete };
+  }
+
   return {
     workers: read(['workers'], number),
     cpus: Array.isArray(valueAt(value, ['cpus'])) ? list(['cpus'], number) : undefined,
@@ -165,8 +200,16 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
     services: places(['services']).map((path) => ({
       path,
       name: read([...path, 'name'], text),
-      address: read([...path, 'address'], address),
+      address: read([...path, 'address'], (held) => {
+        const vips = parseVips(text(held) ?? '');
+        return vips !== undefined && isHost(vips) ? vips.address : undefined;
+      }),
+      vips: read([...path, 'address'], (held) => parseVips(text(held) ?? '')),
+      given: ['address', 'port', 'protocol', 'match', 'mark'].filter((key) => given([...path, key])),
+      matches: places([...path, 'match']).map(match),
+      mark: read([...path, 'mark'], number),
       port: read([...path, 'port'], number),
+      ports: read([...path, 'port'], parsePorts),
       portGiven: given([...path, 'port']),
       protocol: read([...path, 'protocol'], text),
       // The schema's default: the rules see a file as it was written.
@@ -182,12 +225,13 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
       servers: places([...path, 'servers']).map((server) => {
         const portPath = [...(given([...server, 'port']) ? server : path), 'port'];
         const port = read(portPath, number);
+        const ports = read(portPath, parsePorts);
         return {
           path: server,
           address: read([...server, 'address'], address),
           id: read([...server, 'id'], number),
           port,
-          portKnown: port !== undefined || !given(portPath),
+          portKnown: ports !== undefined || !given(portPath),
           ownPort: read([...server, 'port'], number),
           mode: read([...(given([...server, 'mode']) ? server : path), 'mode'], forwardMode),
           tunnelPort: read([...server, 'tunnelPort'], number),

@@ -16,9 +16,11 @@ function servers(facts: Facts): { readonly service: ServiceFacts; readonly serve
 
 const families: Rule = (facts) =>
   servers(facts).flatMap(({ service, server }) => {
-    const [vip, address, mode] = [service.address?.value, server.address, server.mode?.value];
-    if (vip === undefined || address === undefined || mode === undefined) return [];
-    if (vip.family === address.value.family || !keepsFamily(mode)) return [];
+    const [address, mode] = [server.address, server.mode?.value];
+    const vip = present([service.vips, ...service.matches.map((match) => match.destination)])
+      .map((prefix) => prefix.value.address)
+      .find((candidate) => candidate.family !== address?.value.family);
+    if (vip === undefined || address === undefined || mode === undefined || !keepsFamily(mode)) return [];
     return [
       wrong(
         address.path,
@@ -59,7 +61,8 @@ const protocolPorts: Rule = (facts) =>
     if (protocol === undefined) return [];
     if (hasPorts(protocol)) {
       if (service.portGiven) return [];
-      return [wrong(service.path, 'required key "port" is missing', 'add `port:` with a whole number from 1 to 65535')];
+      const remedy = 'add `port:` with a whole number from 1 to 65535, a range such as 8000-8100, or any';
+      return [wrong(service.path, 'required key "port" is missing', remedy)];
     }
     const given = [...present([service.portGiven ? service.port : undefined]), ...present(service.servers.map((s) => s.ownPort))];
     return given.map((port) => wrong(port.path, `${protocol.toUpperCase()} has no ports`, 'remove the key port'));
@@ -83,9 +86,10 @@ const protocolModes: Rule = (facts) =>
 const serverPorts: Rule = (facts) =>
   servers(facts).flatMap(({ service, server }) => {
     const [mode, own, port] = [server.mode?.value, server.ownPort, service.port?.value];
-    if (mode === undefined || own === undefined || port === undefined) return [];
+    const many = service.matches.length > 0 || (service.ports !== undefined && port === undefined);
+    if (mode === undefined || own === undefined || (port === undefined && !many)) return [];
     if (!keepsPort(mode) || own.value === port) return [];
-    const reason = `mode ${mode} does not change ports: the server receives ${port}`;
+    const reason = `mode ${mode} does not change ports: the server receives ${port ?? 'the port that the client asked for'}`;
     return [wrong(own.path, reason, 'remove the key, or use mode fullnat or nat')];
   });
 

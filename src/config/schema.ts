@@ -300,6 +300,34 @@ const SchedulerOptions = section(
   'What a scheduler can be told; docs/schedulers.md says which takes which.',
 );
 
+function servicePorts(description: string, extra: Annotations = {}) {
+  return Type.Union([Type.Integer({ minimum: 1, maximum: 65_535 }), Type.String({ format: 'service-ports' })], {
+    description,
+    'x-expected': 'a whole number from 1 to 65535, a range such as 8000-8100, or any',
+    ...extra,
+  });
+}
+
+const Match = section(
+  {
+    protocol: Type.Enum(['tcp', 'udp', 'tcp+udp'], { default: 'tcp+udp', description: 'Transport protocol.' }),
+    source: Type.Optional(
+      Type.String({
+        format: 'address-or-prefix',
+        description: 'Clients: an address or a prefix.',
+        'x-default': "all of the destination's family",
+      }),
+    ),
+    destination: Type.String({
+      format: 'address-or-prefix',
+      description: 'What clients connect to: an address (announced by Millrace) or a prefix (must be routed to Millrace).',
+    }),
+    ports: Type.Optional(servicePorts('Ports that clients connect to.', { 'x-default': 'any' })),
+    interface: Type.Optional(Type.String({ minLength: 1, description: 'Interface that packets arrive on.', 'x-default': 'any' })),
+  },
+  'Packets that belong to a service: those for which everything that is said here holds.',
+);
+
 const Service = section(
   {
     name: Type.String({
@@ -309,18 +337,39 @@ const Service = section(
       description: 'Unique name: letters, digits, dot, underscore and hyphen; used in metrics and messages.',
       'x-expected': 'a name of 1 to 63 letters, digits, dots, underscores and hyphens that begins with a letter or digit',
     }),
-    address: address('Virtual address (VIP) that clients connect to. Millrace owns it: it must be on no kernel interface.'),
-    port: Type.Optional(
-      Type.Integer({
-        minimum: 1,
-        maximum: 65_535,
-        description: 'Port that clients connect to. Required for `tcp` and `udp`.',
+    address: Type.Optional(
+      Type.String({
+        format: 'address-or-prefix',
+        description:
+          'Virtual address (VIP) that clients connect to. Millrace owns it: it must be on no kernel interface. Or a prefix, whose ' +
+          'addresses are all VIPs and must be routed to Millrace. Required unless there is `match`; docs/services.md.',
       }),
     ),
-    protocol: Type.Enum(['tcp', 'udp'], {
-      description: 'Transport protocol.',
-      'x-refused': { sctp: 'SCTP is not part of this version', icmp: 'only TCP and UDP have ports to balance' },
-    }),
+    port: Type.Optional(
+      servicePorts('Port that clients connect to, a range of ports, or `any`. Required for `tcp`, `udp` and `tcp+udp`.'),
+    ),
+    protocol: Type.Optional(
+      Type.Enum(['tcp', 'udp', 'tcp+udp'], {
+        description: 'Transport protocol. `tcp+udp`: both, with one list of servers. Required unless there is `match`.',
+        'x-refused': { sctp: 'SCTP is not part of this version', icmp: 'only TCP and UDP have ports to balance' },
+      }),
+    ),
+    match: Type.Optional(
+      Type.Array(Match, {
+        minItems: 1,
+        maxItems: 1024,
+        description:
+          'In place of `address`, `port` and `protocol`: a service of all packets that one of these matches, what IPVS users build ' +
+          'from firewall marks. Tried in the order of the file, after all services with addresses.',
+      }),
+    ),
+    mark: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 4_294_967_295,
+        description: 'Number under which such a service is listed, as the mark of `ipvsadm -f`.',
+      }),
+    ),
     mode: mode(
       'How packets reach the servers. `fullnat` rewrites source and destination, `nat` the destination only; `direct` changes the ' +
         'Ethernet address; `ipip`, `gre` and `gue` are tunnels; `l3dsr` rewrites the destination and marks the DSCP.',
@@ -343,7 +392,7 @@ const Service = section(
       description: 'Real servers. An empty list is allowed: new connections are then dropped and counted.',
     }),
   },
-  'A service: one address, port and protocol, and the servers behind it.',
+  'A service: what clients connect to, and the servers behind it.',
 );
 
 export const ConfigSchema = section(
@@ -399,7 +448,11 @@ export type ServerConfig = ServiceConfig['servers'][number];
 
 type WithDefaults<T, K extends keyof T> = Omit<T, K> & Partial<Pick<T, K>>;
 type ServerInput = WithDefaults<ServerConfig, 'weight'>;
-type ServiceInput = WithDefaults<Omit<ServiceConfig, 'servers'>, 'mode' | 'scheduler'> & { servers: ServerInput[] };
+type MatchInput = WithDefaults<NonNullable<ServiceConfig['match']>[number], 'protocol'>;
+type ServiceInput = WithDefaults<Omit<ServiceConfig, 'servers' | 'match'>, 'mode' | 'scheduler'> & {
+  servers: ServerInput[];
+  match?: MatchInput[];
+};
 type TimeoutsInput = Exclude<Config['sessions']['timeouts'], string>;
 
 /** A configuration as it is written: keys that have a default may be left out. */

@@ -7,6 +7,8 @@ import { type Address, addressFault, networkOf, prefixContains } from './address
 import { collectFacts, type Fact, type InterfaceFacts, type ServiceFacts } from './facts.js';
 import { type Finding, formatPath } from './finding.js';
 import { FRAME_OVERHEAD, largestMtu } from './frame-size.js';
+import { MATCH_RULES } from './match-rules.js';
+import { isHost } from './matching.js';
 import { MODE_RULES } from './mode-rules.js';
 import { present, type Rule, wrong } from './rule.js';
 import { SCHEDULERS } from './scheduler-names.js';
@@ -49,24 +51,6 @@ const uniqueNames: Rule = (facts) => [
       ),
   ),
 ];
-
-const uniqueServices: Rule = (facts) => {
-  const keys = facts.services.flatMap(({ address, port, portGiven, protocol }) =>
-    address && protocol && (port !== undefined || !portGiven)
-      ? [{ value: `${protocol.value} ${endpoint(address.value, port?.value)}`, path: address.path }]
-      : [],
-  );
-  return duplicates(
-    keys,
-    (key) => key,
-    (later, first) =>
-      wrong(
-        later.path,
-        `a second service for ${later.value} (first at ${formatPath(first.path.slice(0, -1))})`,
-        'put all servers under one service, or change the address, the port or the protocol',
-      ),
-  );
-};
 
 const uniqueServers: Rule = (facts) =>
   facts.services.flatMap((service) => {
@@ -126,7 +110,12 @@ const ownAddresses: Rule = (facts) => {
     for (const prefix of item.addresses) owners.set(prefix.value.address.text, `interface address at ${formatPath(prefix.path)}`);
   }
   const findings: Finding[] = [];
-  const vips = present(facts.services.map((service) => service.address));
+  const vips = [
+    ...present(facts.services.map((service) => service.address)),
+    ...present(facts.services.flatMap((service) => service.matches.map((match) => match.destination)))
+      .filter((destination) => isHost(destination.value))
+      .map(({ value, path }) => ({ value: value.address, path })),
+  ];
   for (const { value, path } of vips) {
     const owner = owners.get(value.text);
     if (owner !== undefined) {
@@ -196,7 +185,8 @@ const knownInterfaces: Rule = (facts) => {
   if (!facts.interfacesComplete) return [];
   const names = facts.interfaces.flatMap((item) => item.name?.value ?? []);
   if (names.length !== facts.interfaces.length) return [];
-  return present([...facts.routes, ...facts.neighbours].map((item) => item.interface))
+  const matches = facts.services.flatMap((service) => service.matches);
+  return present([...facts.routes, ...facts.neighbours, ...matches].map((item) => item.interface))
     .filter((name) => !names.includes(name.value))
     .map((name) => {
       const near = suggest(name.value, names);
@@ -206,7 +196,11 @@ const knownInterfaces: Rule = (facts) => {
 };
 
 const networks: Rule = (facts) =>
-  present(facts.routes.map((route) => route.prefix)).flatMap(({ value, path }) => {
+  present([
+    ...facts.routes.map((route) => route.prefix),
+    ...facts.services.map((service) => service.vips),
+    ...facts.services.flatMap((service) => service.matches.flatMap((match) => [match.source, match.destination])),
+  ]).flatMap(({ value, path }) => {
     const network = networkOf(value);
     if (network.value === value.address.value) return [];
     return [
@@ -399,7 +393,7 @@ function quicFindings(service: ServiceFacts, scheduler: string): Finding[] {
 
 const RULES: readonly Rule[] = [
   uniqueNames,
-  uniqueServices,
+  ...MATCH_RULES,
   uniqueServers,
   uniqueLists,
   ...MODE_RULES,

@@ -2,10 +2,18 @@
 // depend on other keys filled in, every address in its canonical text.
 // Guarantees: pure; the same input gives the same output on every host.
 // Thread: any.
-import type { NativeInterfaceConfig, NativeOptions, NativeSchedulerOptions, NativeTables } from '../native-binding.js';
+import type {
+  NativeInterfaceConfig,
+  NativeMatch,
+  NativeOptions,
+  NativeSchedulerOptions,
+  NativeServiceIdentity,
+  NativeTables,
+} from '../native-binding.js';
 import { networkOf, parseAddress, parseMac, parsePortRange, parsePrefix } from './address.js';
 import type { Finding } from './finding.js';
 import { usesLocalAddress } from './forward-mode.js';
+import { ANY_PORT, parsePorts, parseVips } from './matching.js';
 import type { Config } from './schema.js';
 import { resolveTimeouts } from './timeout-profiles.js';
 import { findingsError } from './validate.js';
@@ -58,15 +66,14 @@ export function toNativeTables(config: Config): NativeTables {
   return {
     services: config.services.map((service) => ({
       name: service.name,
-      address: canonical(service.address),
-      port: service.port ?? 0,
-      protocol: service.protocol,
+      ...identityToNative(service, config),
       dscp: service.dscp ?? 0,
       scheduler: service.scheduler,
       schedulerOptions: schedulerOptions(service),
       servers: service.servers.map((server) => ({
         address: canonical(server.address),
-        port: server.port ?? service.port ?? 0,
+        // 0: the port that the client asked for.
+        port: server.port ?? (typeof service.port === 'number' ? service.port : 0),
         weight: server.weight,
         id: server.id ?? 0,
         mode: server.mode ?? service.mode,
@@ -87,6 +94,37 @@ export function toNativeTables(config: Config): NativeTables {
     })),
     timeouts: resolveTimeouts(config.sessions.timeouts),
   };
+}
+
+/** What a service is found by. */
+function identityToNative(service: Config['services'][number], config: Config): NativeServiceIdentity {
+  if (service.match !== undefined) {
+    return { port: 0, protocol: 'tcp+udp', matches: service.match.map((match) => matchToNative(match, config)) };
+  }
+  const { port } = service;
+  return {
+    address: canonicalVips(service.address ?? ''),
+    port: typeof port === 'number' ? port : 0,
+    ...(typeof port === 'string' ? { ports: parsePorts(port) ?? ANY_PORT } : {}),
+    protocol: service.protocol ?? 'tcp',
+    matches: [],
+  };
+}
+
+function matchToNative(match: NonNullable<Config['services'][number]['match']>[number], config: Config): NativeMatch {
+  const everybody = parseVips(match.destination)?.address.family === 6 ? '::/0' : '0.0.0.0/0';
+  return {
+    protocol: match.protocol,
+    source: canonicalVips(match.source ?? everybody),
+    destination: canonicalVips(match.destination),
+    ports: parsePorts(match.ports ?? 'any') ?? ANY_PORT,
+    ...(match.interface === undefined ? {} : { interface: config.interfaces.findIndex((item) => item.name === match.interface) }),
+  };
+}
+
+/** "address" or "address/length". */
+function canonicalVips(text: string): string {
+  return text.includes('/') ? canonicalPrefix(text) : canonical(text);
 }
 
 /** Options that a scheduler does not take are refused before this; here they only have to have a value. */

@@ -9,6 +9,7 @@ import { explain, type SchemaNode } from './explain.js';
 import { type Finding, formatPath } from './finding.js';
 import { formatProblems } from './format.js';
 import { validationSchema } from './json-schema.js';
+import { parsePorts, parseVips } from './matching.js';
 import type { Config, ConfigInput } from './schema.js';
 import { checkSemantics } from './semantics.js';
 
@@ -21,6 +22,8 @@ function validator(): ValidateFunction<Config> {
   // Not strict: our annotations are unknown keywords, and the one default inside a union is filled in below.
   const ajv = new Ajv({ allErrors: true, useDefaults: true, strict: false, ownProperties: true });
   ajv.addFormat('ip-address', (text) => parseAddress(text) !== undefined);
+  ajv.addFormat('address-or-prefix', (text) => parseVips(text) !== undefined);
+  ajv.addFormat('service-ports', (text) => parsePorts(text) !== undefined);
   ajv.addFormat('ip-prefix', (text) => parsePrefix(text) !== undefined);
   ajv.addFormat('mac-address', (text) => parseMac(text) !== undefined);
   ajv.addFormat('port-range', (text) => parsePortRange(text) !== undefined);

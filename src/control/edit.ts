@@ -24,15 +24,20 @@ function findService(config: Config, name: string): Service {
   throw notFound(`there is no service "${name}"`, names === '' ? 'Add it with addService().' : `Services are: ${names}.`);
 }
 
+/** The server's port, if it has one of its own. */
+function portOf(server: Service['servers'][number], service: Service): number | undefined {
+  return server.port ?? (typeof service.port === 'number' ? service.port : undefined);
+}
+
 function findServer(service: Service, ref: ServerRef): Service['servers'][number] {
   const { address, port } = typeof ref === 'string' ? { address: ref, port: undefined } : ref;
   const [server, another] = service.servers.filter(
-    (candidate) => sameAddress(candidate.address, address) && (port === undefined || (candidate.port ?? service.port) === port),
+    (candidate) => sameAddress(candidate.address, address) && (port === undefined || portOf(candidate, service) === port),
   );
   const wanted = port === undefined ? address : `${address} port ${port}`;
   const list = service.servers
     .map((candidate) => {
-      const own = candidate.port ?? service.port;
+      const own = portOf(candidate, service);
       return own === undefined ? candidate.address : `${candidate.address} port ${own}`;
     })
     .join(', ');

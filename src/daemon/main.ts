@@ -84,11 +84,13 @@ function describe(balancer: LoadBalancer): Omit<DaemonEvent & { readonly event: 
     workers: balancer.workers,
     cpus: balancer.cpus,
     interfaces: balancer.stats().interfaces,
-    services: config.services.map(({ name, address, port, protocol, servers }) => ({
+    services: config.services.map(({ name, address, port, protocol, mark, match, servers }) => ({
       name,
       address,
       port,
       protocol,
+      mark,
+      match,
       servers: servers.length,
     })),
   };

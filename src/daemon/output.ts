@@ -1,6 +1,7 @@
 // What `millrace run` says on standard output: JSON lines for a machine, or lines for a person.
 // Guarantees: one event, one line; a JSON line is complete or not there; the names and keys of events are stable (docs/reference/cli.md).
 // Thread: main.
+import { describeService } from '../config/matching.js';
 import type { ConfigChanges } from '../control/diff.js';
 import { describeChanges } from '../control/diff.js';
 import { toJson } from '../control/json.js';
@@ -9,10 +10,14 @@ import type { NativeInterfaceStatus } from '../native-binding.js';
 
 export interface ReadyService {
   readonly name: string;
-  readonly address: string;
-  /** Absent where the protocol has none. */
-  readonly port: number | undefined;
-  readonly protocol: string;
+  /** An address or a prefix. Absent where there are matches, as the two below. */
+  readonly address: string | undefined;
+  /** One port, a range or "any"; absent where the protocol has none. */
+  readonly port: number | string | undefined;
+  readonly protocol: string | undefined;
+  readonly mark?: number | undefined;
+  /** As in the configuration. */
+  readonly match?: readonly unknown[] | undefined;
   readonly servers: number;
 }
 
@@ -102,8 +107,7 @@ function readySentence(event: DaemonEvent & { readonly event: 'ready' }): string
   );
   const services = event.services.map((service) => {
     const servers = `${service.servers} server${service.servers === 1 ? '' : 's'}`;
-    const at = service.port === undefined ? service.address : endpoint(service.address, service.port);
-    return `\n  ${service.name}  ${service.protocol} ${at}, ${servers}`;
+    return `\n  ${service.name}  ${describeService(service)}, ${servers}`;
   });
   const workers = `${event.workers} worker${event.workers === 1 ? '' : 's'}${pinned}`;
   return `millrace: running with ${workers}; ${interfaces.join(', ')}${services.length === 0 ? '; no services' : services.join('')}`;

@@ -22,8 +22,8 @@ export async function accepted(): Promise<void> {
 }
 
 export async function refused(lb: LoadBalancer): Promise<void> {
-  // @ts-expect-error a service needs a protocol
-  await lb.addService({ name: 'x', address: '192.0.2.1', port: 1, servers: [] });
+  // @ts-expect-error a service needs a list of servers
+  await lb.addService({ name: 'x', address: '192.0.2.1', port: 1, protocol: 'tcp' });
   // @ts-expect-error there is no such scheduler
   await lb.addService({ name: 'x', address: '192.0.2.1', port: 1, protocol: 'tcp', scheduler: 'best', servers: [] });
   // @ts-expect-error unknown keys are mistakes

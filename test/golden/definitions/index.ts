@@ -4,6 +4,7 @@ import type { GoldenCase } from '../support/case.js';
 import { fragmentCases } from './fragments.js';
 import { icmpCases } from './icmp.js';
 import { malformedCases } from './malformed.js';
+import { matchingCases } from './matching.js';
 import { mssCases } from './mss.js';
 import { ownershipCases } from './ownership.js';
 import { routingCases } from './routing.js';
@@ -15,6 +16,7 @@ import { workerCases } from './workers.js';
 
 export const goldenCases: readonly GoldenCase[] = [
   ...tcpCases,
+  ...matchingCases,
   ...mssCases,
   ...udpCases,
   ...schedulingCases,

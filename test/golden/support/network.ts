@@ -59,10 +59,11 @@ export interface ServerConfig {
 }
 export interface ServiceConfig {
   readonly name: string;
-  readonly mode?: ForwardMode;
-  readonly address: string;
-  readonly port: number;
-  readonly protocol: 'tcp' | 'udp';
+  readonly address?: string;
+  readonly port?: number | string;
+  readonly protocol?: 'tcp' | 'udp' | 'tcp+udp';
+  readonly match?: readonly Readonly<Record<string, string>>[];
+  readonly mark?: number;
   readonly mode?: ForwardMode;
   readonly tunnelPort?: number;
   readonly dscp?: number;

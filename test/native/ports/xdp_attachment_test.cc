@@ -232,6 +232,27 @@ TEST_F(XdpAttachmentTest, OwnedAddressesComeAndGoWithoutTouchingTheOthers) {
   EXPECT_TRUE(reaches_worker("203.0.113.3"));
   set({});
   EXPECT_FALSE(reaches_worker("203.0.113.2"));
+
+  // Prefixes: all of their addresses, but for those that the kernel holds.
+  const auto set_prefixes = [&](std::initializer_list<const char*> texts) {
+    std::vector<Prefix> prefixes;
+    bool ok = false;
+    for (const char* text : texts) prefixes.push_back(Prefix::parse(text, ok));
+    const IpAddress kernel_address = address("203.0.113.77");
+    const Result<void> result = attachment.set_owned_prefixes(prefixes, std::span(&kernel_address, 1));
+    EXPECT_TRUE(result.ok()) << result.error().message;
+  };
+  set_prefixes({"203.0.113.0/24", "203.0.112.0/25"});
+  EXPECT_TRUE(reaches_worker("203.0.113.0"));
+  EXPECT_TRUE(reaches_worker("203.0.113.255"));
+  EXPECT_TRUE(reaches_worker("203.0.112.127"));
+  EXPECT_FALSE(reaches_worker("203.0.112.128"));
+  EXPECT_FALSE(reaches_worker("203.0.113.77")) << "an address of the kernel";
+  set_prefixes({"203.0.112.0/25"});
+  EXPECT_FALSE(reaches_worker("203.0.113.1"));
+  EXPECT_TRUE(reaches_worker("203.0.112.1"));
+  set_prefixes({});
+  EXPECT_FALSE(reaches_worker("203.0.112.1"));
 }
 
 TEST_F(XdpAttachmentTest, TheWholeTableOfAddressesCanBeReplacedAndOneMoreIsRefused) {

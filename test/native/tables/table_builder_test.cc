@@ -186,7 +186,7 @@ TEST(TableBuilder, ServersOfSeveralServicesShareAnEndpoint) {
   EXPECT_NE(b.slot_of("192.0.2.1", "10.0.0.1"), b.slot_of("192.0.2.2", "10.0.0.1"));
   EXPECT_EQ(endpoint("192.0.2.1"), endpoint("192.0.2.2"));
   EXPECT_NE(endpoint("192.0.2.1"), endpoint("192.0.2.3")) << "another port";
-  EXPECT_NE(endpoint("192.0.2.1"), endpoint("192.0.2.4", 17)) << "another protocol";
+  EXPECT_EQ(endpoint("192.0.2.1"), endpoint("192.0.2.4", 17)) << "TCP and UDP have ports of their own within one endpoint";
   const std::uint32_t shared = endpoint("192.0.2.1");
   // It is free only when the last of its servers is reclaimed.
   b.apply({service("192.0.2.2", {server("10.0.0.1")})});

@@ -1,9 +1,18 @@
 // Prefixes in text and in comparison. Cold path only.
-#include "control/kernel_objects.h"
-
-#include "tables/route_table.h"
+#include "net/prefix.h"
 
 namespace millrace {
+
+IpAddress masked(const IpAddress& address, std::uint8_t length) {
+  const be64 high = be64::from_raw(address.high);
+  const be64 low = be64::from_raw(address.low);
+  const std::uint64_t high_mask = length >= 64 ? ~0ull : (length == 0 ? 0 : ~0ull << (64 - length));
+  const std::uint64_t low_mask = length <= 64 ? 0 : (length >= 128 ? ~0ull : ~0ull << (128 - length));
+  IpAddress result;
+  result.high = be64(high.host() & high_mask).raw;
+  result.low = be64(low.host() & low_mask).raw;
+  return result;
+}
 
 Prefix Prefix::parse(std::string_view text, bool& ok) {
   Prefix prefix;
