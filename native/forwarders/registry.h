@@ -61,7 +61,12 @@ inline FlowTuple outbound_translated(const WorkerState& state, const Session& se
 
 /// What translation inbound adds to the transport checksum; its inverse serves the way back.
 inline std::uint16_t l4_delta(const WorkerState& state, const Session& session, const SessionDetail& detail) {
-  return rewrite::delta(inbound_tuple(state, session, detail), inbound_translated(state, session, detail));
+  FlowTuple from = inbound_tuple(state, session, detail);
+  FlowTuple to = inbound_translated(state, session, detail);
+  if (session.protocol == net::kProtocolIcmp) {  // its checksum covers no addresses
+    from.source = from.destination = to.source = to.destination = IpAddress{};
+  }
+  return rewrite::delta(from, to);
 }
 
 /// Bytes by which the IP packet grows on its way to the server; negative where it shrinks.

@@ -79,6 +79,16 @@ inline void ports(std::uint8_t* l4, std::uint32_t l4_length, std::uint8_t protoc
       sctp->checksum = ~net::crc32c_update(~0u, l4, l4_length) ^ before ^ claimed;
       return;
     }
+    case net::kProtocolIcmp:
+    case net::kProtocolIcmpv6: {
+      auto* icmp = reinterpret_cast<net::Icmp*>(l4);
+      const bool request = icmp->type == net::kIcmpEchoRequest || icmp->type == net::kIcmpv6EchoRequest;
+      if (!request && icmp->type != net::kIcmpEchoReply && icmp->type != net::kIcmpv6EchoReply) return;
+      const be16 identifier = request ? source : destination;
+      std::memcpy(&icmp->rest, &identifier, sizeof(identifier));
+      icmp->checksum = net::updated(icmp->checksum, l4_delta);
+      return;
+    }
     default:
       return;  // AH, ESP: no ports, nothing of theirs is changed
   }

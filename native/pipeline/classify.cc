@@ -9,6 +9,7 @@
 #include "pipeline/icmp_error.h"
 #include "pipeline/icmp_translate.h"
 #include "pipeline/local.h"
+#include "pipeline/outbound.h"
 #include "pipeline/search.h"
 
 namespace millrace {
@@ -28,16 +29,21 @@ SessionId classify_miss(WorkerState& state, Packet& packet, const PacketMeta& me
   if (is_icmp_error(meta)) return verdict = translate_icmp_error(state, packet, meta), kNoSession;
   const ServiceTables& tables = *state.snapshot->services;
   const OwnedAddress* owned = tables.owner_of(meta.destination);
+  const bool outbound = owned == nullptr && !tables.outbound.empty();
   // A v4-mapped destination inside an IPv6 header would look like our IPv4 address (net/address.h).
-  if (owned == nullptr || meta.ipv6 == meta.destination.is_v4()) {
+  if ((owned == nullptr && !outbound) || meta.ipv6 == meta.destination.is_v4()) {
     return verdict = Verdict::drop(DropReason::address_not_owned), kNoSession;
   }
-  if (meta.protocol == net::kProtocolIcmp || meta.protocol == net::kProtocolIcmpv6) {
-    verdict = answer_icmp(state, packet, meta);
-    return kNoSession;
+  if (!outbound) {
+    const bool icmp = meta.protocol == net::kProtocolIcmp || meta.protocol == net::kProtocolIcmpv6;
+    // A reply to what an inside host asked has its session where the address belongs.
+    const bool reply = icmp && owned->kind == OwnedAddress::Kind::kLocal && !tables.outbound.empty() && is_echo_reply(meta);
+    if (icmp && !reply) {
+      verdict = answer_icmp(state, packet, meta);
+      return kNoSession;
+    }
+    if (owned->kind == OwnedAddress::Kind::kLocal) return verdict = to_local_address(state, packet, *owned), kNoSession;
   }
-  if (owned->kind == OwnedAddress::Kind::kLocal) return verdict = to_local_address(state, packet, *owned), kNoSession;
-
   if (meta.protocol == net::kProtocolTcp) {
     constexpr std::uint8_t relevant = net::tcp_flag::kSyn | net::tcp_flag::kAck | net::tcp_flag::kRst | net::tcp_flag::kFin;
     if ((meta.tcp_flags & relevant) != net::tcp_flag::kSyn) {
@@ -45,8 +51,11 @@ SessionId classify_miss(WorkerState& state, Packet& packet, const PacketMeta& me
       return kNoSession;
     }
   }
-  const ServiceTable* service = find_service(tables, packet, meta);
-  if (service == nullptr) return verdict = Verdict::drop(DropReason::no_service), kNoSession;
+  const ServiceTable* service = outbound ? find_outbound(state, packet, meta, verdict) : find_service(tables, packet, meta);
+  if (service == nullptr) {
+    if (!outbound) verdict = Verdict::drop(DropReason::no_service);
+    return kNoSession;
+  }
   // A datagram that nobody handed over may belong to a flow that began with a fragment.
   std::uint32_t home;
   if (state.workers > 1 && packet.hops == 0 && meta.fragment == 0 && meta.protocol != net::kProtocolTcp &&

@@ -188,6 +188,18 @@ bool parse_udp(const Packet& packet, PacketMeta& meta, DropReason& reason) {
   return true;
 }
 
+/// The type, and of echo the identifier; not where the packet may only be answered here and not sent on.
+void parse_echo(const Packet& packet, PacketMeta& meta) {
+  const auto* icmp = at<net::Icmp>(packet, meta.l4_offset);
+  meta.tcp_flags = icmp->type;
+  const bool request = icmp->type == (meta.ipv6 ? net::kIcmpv6EchoRequest : net::kIcmpEchoRequest);
+  const bool reply = icmp->type == (meta.ipv6 ? net::kIcmpv6EchoReply : net::kIcmpEchoReply);
+  if (icmp->code != 0 || (!request && !reply) || meta.ttl <= 1) return;
+  const be16 identifier(static_cast<std::uint16_t>(icmp->rest.host() >> 16));
+  meta.source_port = request ? identifier : kEchoPort;
+  meta.destination_port = request ? kEchoPort : identifier;
+}
+
 /// Of a fragment only TCP and UDP are anybody's: an ICMP message has to be whole to be answered or translated.
 bool parse_fragment(const PacketMeta& meta, DropReason& reason) {
   const bool later = is_later_fragment(meta);
@@ -219,7 +231,7 @@ bool parse_transport(const Packet& packet, PacketMeta& meta, DropReason& reason)
     case net::kProtocolIcmpv6:
       if ((meta.protocol == net::kProtocolIcmpv6) != meta.ipv6) return reason = DropReason::protocol_unsupported, false;
       if (packet.length - meta.l4_offset < sizeof(net::Icmp)) return reason = DropReason::icmp_unsupported, false;
-      meta.tcp_flags = packet.data[meta.l4_offset];
+      parse_echo(packet, meta);
       return true;
     default:
       return reason = DropReason::protocol_unsupported, false;

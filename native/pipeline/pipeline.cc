@@ -10,6 +10,7 @@
 #include "pipeline/fragments.h"
 #include "pipeline/icmp_error.h"
 #include "pipeline/mss.h"
+#include "pipeline/outbound.h"
 #include "pipeline/parse.h"
 #include "pipeline/parse_fast.h"
 #include "pipeline/resolve.h"
@@ -84,8 +85,12 @@ bool begins_anew(const Session& session, Direction direction, const PacketMeta& 
 
 /// Of what the parser refuses, only an expired TTL is somebody's to hear of.
 Verdict refuse_unparsed(WorkerState& state, Packet& packet, const PacketMeta& meta, DropReason reason) {
-  if (reason != DropReason::ttl_expired || state.snapshot->services->owner_of(meta.destination) == nullptr)
-    return Verdict::drop(reason);
+  if (reason != DropReason::ttl_expired) return Verdict::drop(reason);
+  if (state.snapshot->services->owner_of(meta.destination) == nullptr) {
+    const IpAddress* gateway = gateway_address(state, packet, meta);
+    if (gateway == nullptr) return Verdict::drop(reason);
+    return refuse_with_icmp(state, packet, meta, IcmpError::kTtlExceeded, 0, reason, gateway);
+  }
   return refuse_with_icmp(state, packet, meta, IcmpError::kTtlExceeded, 0, reason);
 }
 

@@ -17,6 +17,7 @@
 #include "net/prefix.h"
 #include "ports/interface_check.h"
 #include "ports/interface_probe.h"
+#include "tables/service_index.h"
 #include "tables/slots.h"
 
 namespace millrace {
@@ -56,6 +57,9 @@ class XdpAttachment {
   /// Makes `vips` the prefixes whose addresses are owned, too, except those that are in `kernel`. Addresses of the kernel are
   /// excepted before prefixes come and until they are gone. Errors: limit_exceeded, xdp_unsupported.
   Result<void> set_owned_prefixes(std::span<const Prefix> vips, std::span<const IpAddress> kernel);
+  /// Makes these the packets that the outbound gateway takes on this interface, all at once; those to addresses of the kernel
+  /// excepted, which set_owned_prefixes() was told. Errors: limit_exceeded, xdp_unsupported.
+  Result<void> set_outbound(std::span<const ServiceMatch> rules);
 
   /// Lets the packets of receive queue `queue` flow to the AF_XDP socket `fd`, which must be bound to that queue.
   /// The kernel forgets the socket by itself when it closes. Errors: interface_queues_too_few, xdp_unsupported.
@@ -71,6 +75,7 @@ class XdpAttachment {
   /// What was found before attaching.
   const InterfaceProbe& probe() const { return probe_; }
 
+  static constexpr std::uint32_t kMaxOutboundRules = 64;
   /// The most owned addresses.
   static constexpr std::uint32_t kMaxAddresses = kMaxOwnedAddresses;
 
@@ -94,6 +99,7 @@ class XdpAttachment {
   /// What the kernel's trie holds, by what it says of them.
   std::vector<Prefix> prefixes_;
   std::vector<Prefix> excepted_;
+  std::vector<ServiceMatch> outbound_;
   std::unique_ptr<Program> program_;
   int lock_fd_ = -1;
   int link_fd_ = -1;

@@ -91,6 +91,9 @@ struct SourceRange {
   }
 };
 
+/// Per worker: its local addresses by family (0 IPv4, 1 IPv6).
+using LocalsOfWorkers = std::vector<std::array<std::vector<LocalSlot>, 2>>;
+
 /// Services and local addresses: changes with the configuration.
 struct ServiceTables {
   std::unordered_map<ServiceKey, const ServiceTable*, ServiceKeyHash> services;
@@ -99,8 +102,11 @@ struct ServiceTables {
   std::unordered_map<IpAddress, OwnedAddress, AddressHash> owned;
   /// Prefixes whose addresses are VIPs, beside those in `owned`.
   PrefixSet owned_prefixes;
-  /// Per worker: its local addresses by family (0 IPv4, 1 IPv6).
-  std::vector<std::array<std::vector<LocalSlot>, 2>> locals_of_worker;
+  /// The addresses that servers see.
+  LocalsOfWorkers locals_of_worker;
+  /// Rules of the outbound gateway, for packets to addresses that are not ours, and the addresses of each of them.
+  ServiceIndex outbound;
+  std::unordered_map<ServiceSlot, LocalsOfWorkers> pools;
   /// Keeps the tables that `services` points to.
   std::vector<std::shared_ptr<const ServiceTable>> owners;
   /// Servers whose sessions some scheduler counts (tables/load_table.h).

@@ -61,6 +61,8 @@ class TableBuilder {
   std::vector<IpAddress> owned_addresses() const;
   /// The same for prefixes of VIPs.
   std::vector<Prefix> owned_prefixes() const;
+  /// Which packets the outbound gateway takes.
+  std::vector<ServiceMatch> outbound_matches() const;
   /// Addresses of all servers in the configuration, each once.
   std::vector<IpAddress> server_addresses() const;
 
@@ -112,6 +114,7 @@ class TableBuilder {
     /// Ports are not one.
     bool many_ports;
     std::vector<ServiceMatch> matches;
+    bool outbound;
     SchedulerKind scheduler;
     SchedulerOptions options;
     bool removed;
@@ -129,12 +132,15 @@ class TableBuilder {
   };
   struct LocalEntry {
     LocalSlot slot;
+    /// Name of the rule of the outbound gateway that it belongs to; empty for those that servers see.
+    std::string pool;
     bool removed;
   };
 
   Result<void> check_limits(const TablesConfig& config) const;
   void apply_service(const ServiceConfig& config);
-  void apply_locals(const std::vector<IpAddress>& addresses);
+  void apply_locals(const TablesConfig& config);
+  LocalsOfWorkers locals_of(const std::string& pool) const;
   void apply_servers(ServiceEntry& service, const std::vector<ServerConfig>& configs);
   ServerSlot new_server(ServiceEntry& service, const ServerConfig& config);
   void record(ServiceEntry& service, ServiceChange::Kind kind, ServerSlot slot, std::uint32_t weight);
@@ -146,7 +152,7 @@ class TableBuilder {
   void release_endpoint(const EndpointKey& key);
   static EntryKey key_of(const ServiceConfig& config);
   /// The addresses and prefixes that belong to us because of a service.
-  static std::vector<Prefix> vips_of(const EntryKey& key, const std::vector<ServiceMatch>& matches);
+  static std::vector<Prefix> vips_of(const ServiceEntry& entry);
   static void enter(ServiceTables& tables, const ServiceEntry& entry);
   std::shared_ptr<const ServiceTables> build();
 

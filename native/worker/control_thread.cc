@@ -187,7 +187,9 @@ Result<void> ControlThread::apply_now(Task& task, std::uint64_t now) {
       if (auto r = network_->check_not_on_kernel(vips.address); !r) return r;
     }
   }
-  for (const IpAddress& local : config.local_addresses) {
+  std::vector<IpAddress> locals = config.local_addresses;
+  for (const ServiceConfig& service : config.services) locals.insert(locals.end(), service.pool.begin(), service.pool.end());
+  for (const IpAddress& local : locals) {
     if (auto r = network_->check_not_on_kernel(local); !r) return r;
   }
   auto tables = builder_.apply(config);
@@ -231,9 +233,17 @@ Result<void> ControlThread::own_addresses(std::uint64_t now) {
 Result<void> ControlThread::own_prefixes() {
   const std::vector<Prefix> prefixes = builder_.owned_prefixes();
   std::vector<IpAddress> kernel;
-  for (const HostAddress& host : network_->kernel_addresses()) kernel.push_back(host.prefix.address);
-  for (XdpAttachment* attachment : parts_.attachments) {
-    if (auto r = attachment->set_owned_prefixes(prefixes, kernel); !r) return r;
+  const std::vector<ServiceMatch> outbound = builder_.outbound_matches();
+  // Without both there is nothing to except addresses from, and the look-up of every other packet stays short.
+  const bool needed = !prefixes.empty() || !outbound.empty();
+  for (const HostAddress& host : needed ? network_->kernel_addresses() : std::vector<HostAddress>()) kernel.push_back(host.prefix.address);
+  for (std::size_t i = 0; i < parts_.attachments.size(); i++) {
+    std::vector<ServiceMatch> here;
+    for (const ServiceMatch& match : outbound) {
+      if (match.interface == kAnyInterface || match.interface == i) here.push_back(match);
+    }
+    if (auto r = parts_.attachments[i]->set_owned_prefixes(prefixes, kernel); !r) return r;
+    if (auto r = parts_.attachments[i]->set_outbound(here); !r) return r;
   }
   return {};
 }

@@ -10,6 +10,7 @@
 #include "net/headers.h"
 #include "pipeline/parse.h"
 #include "ports/memory.h"
+#include "ports/outbound_selection.h"
 #include "ports/pcap.h"
 #include "worker/worker.h"
 #include "worker/worker_memory.h"
@@ -32,20 +33,26 @@ std::optional<IpAddress> steerable_ipv6(std::span<const std::uint8_t> l3) {
   return destination.is_v4() ? std::nullopt : std::optional<IpAddress>(destination);
 }
 
-/// What af_xdp.bpf.c looks at, tags included: the destination of an IP packet, unless it belongs to neighbour discovery.
-std::optional<IpAddress> steerable_destination(std::span<const std::uint8_t> frame) {
+/// The IP packet behind tags, and its type; empty when there is none.
+std::span<const std::uint8_t> ip_packet(std::span<const std::uint8_t> frame, be16& type) {
   constexpr std::size_t tag_length = 4;
   constexpr int max_tags = 2;
   constexpr be16 customer_tag{0x8100}, service_tag{0x88a8};  // IEEE 802.1Q
-  if (frame.size() < sizeof(net::Ethernet)) return std::nullopt;
+  if (frame.size() < sizeof(net::Ethernet)) return {};
   std::size_t offset = sizeof(net::Ethernet);
-  be16 type = reinterpret_cast<const net::Ethernet*>(frame.data())->type;
+  type = reinterpret_cast<const net::Ethernet*>(frame.data())->type;
   for (int i = 0; i < max_tags && (type == customer_tag || type == service_tag); i++) {
-    if (frame.size() < offset + tag_length) return std::nullopt;
+    if (frame.size() < offset + tag_length) return {};
     std::memcpy(&type, frame.data() + offset + 2, sizeof(type));
     offset += tag_length;
   }
-  const std::span<const std::uint8_t> l3 = frame.subspan(offset);
+  return frame.subspan(offset);
+}
+
+/// What af_xdp.bpf.c looks at, tags included: the destination of an IP packet, unless it belongs to neighbour discovery.
+std::optional<IpAddress> steerable_destination(std::span<const std::uint8_t> frame) {
+  be16 type{};
+  const std::span<const std::uint8_t> l3 = ip_packet(frame, type);
   if (type == net::kEtherTypeIpv6) return steerable_ipv6(l3);
   if (type != net::kEtherTypeIpv4 || l3.size() < sizeof(net::Ipv4)) return std::nullopt;
   return IpAddress::v4(reinterpret_cast<const net::Ipv4*>(l3.data())->destination);
@@ -91,6 +98,13 @@ class Stage {
     if (kernel_addresses_.contains(destination) && !tables.owned.contains(destination)) return nullptr;
     return tables.owner_of(destination);
   }
+  /// Whether the outbound gateway takes the packet.
+  bool is_outbound(std::span<const std::uint8_t> frame, const IpAddress& destination) const {
+    if (outbound_.empty() || (frame[0] & 1) != 0 || kernel_addresses_.contains(destination)) return false;
+    be16 type{};
+    const std::span<const std::uint8_t> l3 = ip_packet(frame, type);
+    return takes_outbound(l3, type == net::kEtherTypeIpv6, interface_for(frame), outbound_);
+  }
   std::uint32_t worker_for(const OwnedAddress& owned, std::span<const std::uint8_t> frame, ReplaySteering steering) const;
   std::uint16_t interface_for(std::span<const std::uint8_t> frame) const;
   void expire();
@@ -100,6 +114,7 @@ class Stage {
   const std::uint32_t workers_;
   std::uint64_t seed_ = 0;
   std::unordered_set<IpAddress, AddressHash> kernel_addresses_;
+  std::vector<ServiceMatch> outbound_;
   Snapshot snapshot_;
   std::unique_ptr<PacketMemory> packets_;
   std::unique_ptr<Links> links_;
@@ -134,6 +149,7 @@ Result<std::unique_ptr<Stage>> Stage::create(const DataplaneOptions& options, co
   auto built = stage->builder_.apply(tables);
   if (!built) return built.error();
   stage->snapshot_.services = std::move(built).value();
+  stage->outbound_ = stage->builder_.outbound_matches();
   stage->snapshot_.network = Network::from_configuration(network.value());
   stage->snapshot_.timeouts_ms = tables.timeouts_ms;
   stage->snapshot_.serial = 1;
@@ -250,6 +266,8 @@ Result<ReplayResult> Stage::run(const ReplayOptions& options) {
     result.packets++;
     const std::optional<IpAddress> destination = steerable_destination(captured.bytes);
     const OwnedAddress* owned = destination ? owner_of(*destination) : nullptr;
+    static constexpr OwnedAddress outside{OwnedAddress::Kind::kVip, 0};
+    if (owned == nullptr && destination && is_outbound(captured.bytes, *destination)) owned = &outside;
     if (owned == nullptr) {
       result.passed_to_kernel++;
       continue;

@@ -207,7 +207,7 @@ function mode(description: string, extra: { default?: 'fullnat' } & Annotations)
       gatewaying: 'direct routing is called direct',
       tunnel: 'there are three tunnels: ipip, gre and gue',
       tun: 'there are three tunnels: ipip, gre and gue',
-      snat: 'an outbound gateway has no servers to balance; it is not part of this version',
+      snat: 'an outbound gateway has no servers to balance; write its rules under the key snat at the top level',
     },
     ...extra,
   });
@@ -328,6 +328,53 @@ const Match = section(
   'Packets that belong to a service: those for which everything that is said here holds.',
 );
 
+const OutboundMatch = section(
+  {
+    protocol: Type.Enum(['any', 'tcp', 'udp', 'tcp+udp', 'icmp'], {
+      default: 'any',
+      description: 'Protocol: `icmp` is echo (ping) of the family of `source`; `any` is TCP, UDP and echo.',
+    }),
+    source: Type.String({ format: 'address-or-prefix', description: 'Inside hosts: an address or a prefix.' }),
+    destination: Type.Optional(
+      Type.String({
+        format: 'address-or-prefix',
+        description: 'Where they connect to: an address or a prefix.',
+        'x-default': "all of the source's family",
+      }),
+    ),
+    ports: Type.Optional(servicePorts('Ports that they connect to; not for echo, which has none.', { 'x-default': 'any' })),
+    interface: Type.Optional(
+      Type.String({ minLength: 1, description: 'Interface that their packets arrive on.', 'x-default': 'any' }),
+    ),
+  },
+  'Packets of inside hosts that leave with another source: those for which everything that is said here holds.',
+);
+
+const OutboundRule = section(
+  {
+    name: Type.String({
+      minLength: 1,
+      maxLength: 63,
+      pattern: '^[A-Za-z0-9][A-Za-z0-9._-]*$',
+      description: 'Unique name, different from those of services; used in metrics and messages.',
+      'x-expected': 'a name of 1 to 63 letters, digits, dots, underscores and hyphens that begins with a letter or digit',
+    }),
+    match: Type.Array(OutboundMatch, {
+      minItems: 1,
+      maxItems: 64,
+      description:
+        'Any of these. Tried in the order of the file, for packets to addresses that are not those of Millrace or the kernel.',
+    }),
+    pool: Type.Array(address('Address.'), {
+      minItems: 1,
+      description:
+        'Sources that the outside sees. As with localAddresses each belongs to one worker: at least one per worker and per address ' +
+        'family that a match has. Millrace owns them: they must be on no kernel interface, and in no other list.',
+    }),
+  },
+  'A rule of the outbound gateway (SNAT); docs/modes/snat.md.',
+);
+
 const Service = section(
   {
     name: Type.String({
@@ -436,6 +483,10 @@ export const ConfigSchema = section(
     }),
     routes: Type.Array(Route, { default: [], description: 'Static routes.' }),
     neighbours: Type.Array(Neighbour, { default: [], description: 'Static neighbours.' }),
+    snat: Type.Array(OutboundRule, {
+      default: [],
+      description: 'Outbound gateway: connections of inside hosts leave with addresses of a pool, and answers find back.',
+    }),
     services: Type.Array(Service, { description: 'Services. The list may be empty.' }),
   },
   'Configuration of Millrace.',
@@ -453,14 +504,17 @@ type ServiceInput = WithDefaults<Omit<ServiceConfig, 'servers' | 'match'>, 'mode
   servers: ServerInput[];
   match?: MatchInput[];
 };
+type SnatConfig = Config['snat'][number];
+type SnatInput = Omit<SnatConfig, 'match'> & { match: WithDefaults<SnatConfig['match'][number], 'protocol'>[] };
 type TimeoutsInput = Exclude<Config['sessions']['timeouts'], string>;
 
 /** A configuration as it is written: keys that have a default may be left out. */
 export type ConfigInput = WithDefaults<
-  Omit<Config, 'dataplane' | 'sessions' | 'services'>,
+  Omit<Config, 'dataplane' | 'sessions' | 'services' | 'snat'>,
   'workers' | 'localAddresses' | 'tunnelSources' | 'localPorts' | 'routes' | 'neighbours'
 > & {
   dataplane?: Partial<Config['dataplane']>;
   sessions?: { maxPerWorker?: number; timeouts?: 'ipvs' | 'dpvs' | Partial<TimeoutsInput> };
   services: ServiceInput[];
+  snat?: SnatInput[];
 };

@@ -9,6 +9,7 @@ import { mssCases } from './mss.js';
 import { ownershipCases } from './ownership.js';
 import { routingCases } from './routing.js';
 import { schedulingCases } from './scheduling.js';
+import { snatCases } from './snat.js';
 import { tcpCases } from './tcp.js';
 import { timeoutCases } from './timeouts.js';
 import { udpCases } from './udp.js';
@@ -17,6 +18,7 @@ import { workerCases } from './workers.js';
 export const goldenCases: readonly GoldenCase[] = [
   ...tcpCases,
   ...matchingCases,
+  ...snatCases,
   ...mssCases,
   ...udpCases,
   ...schedulingCases,
