@@ -25,6 +25,9 @@ export interface NativeServerConfig {
   readonly mode: 'fullnat' | 'nat' | 'direct' | 'ipip' | 'gre' | 'gue' | 'l3dsr';
   /** UDP port of `gue`. */
   readonly tunnelPort: number;
+  /** Connection thresholds; 0 for none. */
+  readonly upperThreshold: number;
+  readonly lowerThreshold: number;
 }
 
 export interface NativeSchedulerOptions {
@@ -34,6 +37,14 @@ export interface NativeSchedulerOptions {
   readonly tableSize: number;
   readonly serverPorts: boolean;
   readonly connectionId: 'dpvs' | 'katran';
+}
+
+export interface NativeAccessRules {
+  /** What becomes of clients in no prefix. */
+  readonly allowOthers: boolean;
+  /** Prefixes, host bits 0; none in both. */
+  readonly allow: readonly string[];
+  readonly deny: readonly string[];
 }
 
 export interface NativeServiceConfig {
@@ -47,6 +58,12 @@ export interface NativeServiceConfig {
   /** A name of native/schedulers/registry.h. */
   readonly scheduler: string;
   readonly schedulerOptions: NativeSchedulerOptions;
+  /** 0: no limit. */
+  readonly maxConnections: number;
+  /** All values; absent where the service has those of all. */
+  readonly timeouts?: NativeTimeouts;
+  /** Absent where everybody may use the service. */
+  readonly access?: NativeAccessRules;
   readonly servers: readonly NativeServerConfig[];
 }
 

@@ -88,7 +88,19 @@ ServerConfig decode_server(const Napi::Object& object) {
   server.id = number(object, "id");
   server.mode = forward_mode(text(object, "mode")).value_or(ForwardMode::kFullNat);
   server.tunnel_port = port(object, "tunnelPort");
+  server.limits = {number(object, "upperThreshold"), number(object, "lowerThreshold")};
   return server;
+}
+
+void decode_access(const Napi::Object& object, ServiceConfig& service) {
+  service.allow_others = object.Get("allowOthers").ToBoolean();
+  bool ok = false;
+  for (const bool allow : {true, false}) {
+    each(object, allow ? "allow" : "deny", [&](const Napi::Value& item) {
+      const Prefix prefix = Prefix::parse(item.ToString().Utf8Value(), ok);
+      service.access.push_back({prefix.address, prefix.length, allow});
+    });
+  }
 }
 
 ServiceConfig decode_service(const Napi::Object& object) {
@@ -99,6 +111,9 @@ ServiceConfig decode_service(const Napi::Object& object) {
   service.protocol = decode_protocol(text(object, "protocol"));
   service.dscp = static_cast<std::uint8_t>(number(object, "dscp"));
   service.scheduler = scheduler_named(text(object, "scheduler"));
+  service.max_connections = number(object, "maxConnections");
+  if (has(object, "timeouts")) service.timeouts_ms = decode_timeouts(object.Get("timeouts").As<Napi::Object>());
+  if (has(object, "access")) decode_access(object.Get("access").As<Napi::Object>(), service);
   service.scheduler_options = decode_scheduler_options(object.Get("schedulerOptions").As<Napi::Object>());
   each(object, "servers", [&](const Napi::Value& item) { service.servers.push_back(decode_server(item.As<Napi::Object>())); });
   return service;

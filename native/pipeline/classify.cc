@@ -56,7 +56,8 @@ SessionId classify_miss(WorkerState& state, Packet& packet, const PacketMeta& me
   DropReason reason{};
   const SessionId id = create_session(state, *service->second, meta, reason, udp_payload(packet, meta));
   if (id == kNoSession) {
-    verdict = reason == DropReason::no_server ? refuse_with_icmp(state, packet, meta, IcmpError::kPortUnreachable, 0, reason)
+    const bool refused = reason == DropReason::no_server || reason == DropReason::connection_limit;
+    verdict = refused ? refuse_with_icmp(state, packet, meta, IcmpError::kPortUnreachable, 0, reason)
                                               : Verdict::drop(reason);
   } else if (state.workers > 1 && (packet.hops != 0 || meta.fragment != 0)) {
     note_fragment_home(state, state.sessions->at(id), meta);

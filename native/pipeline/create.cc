@@ -1,7 +1,10 @@
 // A session's beginning and end.
 #include "pipeline/create.h"
 
+#include <utility>
+
 #include "forwarders/registry.h"
+#include "pipeline/connection_limits.h"
 #include "pipeline/fragments.h"
 #include "pipeline/session_key.h"
 #include "pipeline/track.h"
@@ -49,21 +52,9 @@ SessionId insert(WorkerState& state, const Session& session, const SessionDetail
   return id;
 }
 
-}  // namespace
-
-SessionId create_session(WorkerState& state, const ServiceTable& service, const PacketMeta& meta, DropReason& reason,
-                         std::span<const std::uint8_t> payload) {
-  const int picked = state.schedulers->pick(service, PickContext{.client = meta.source,
-                                                                 .client_port = meta.source_port,
-                                                                 .destination = meta.destination,
-                                                                 .destination_port = meta.destination_port,
-                                                                 .protocol = meta.protocol,
-                                                                 .payload = payload,
-                                                                 .now_ms = state.now_ms,
-                                                                 .loads = state.loads,
-                                                                 .identities = state.server_slots});
-  if (picked < 0) return reason = DropReason::no_server, kNoSession;
-  const ServerSlot server_slot = service.servers[static_cast<std::size_t>(picked)].slot;
+/// A session with this server.
+SessionId create_with(WorkerState& state, const ServiceTable& service, ServerSlot server_slot, const PacketMeta& meta,
+                      DropReason& reason) {
   const ServerIdentity& server = state.server_slots[server_slot];
 
   // Asked first: as many local ports may be in use as there are sessions, and the reason must name what ran out.
@@ -95,7 +86,7 @@ SessionId create_session(WorkerState& state, const ServiceTable& service, const 
   session.l4_delta = l4_delta(state, session, detail);
   const bool one_way = (session.flags & session_flag::kOneWay) != 0;
   session.state = meta.protocol == net::kProtocolTcp ? SessionState::kNone : SessionState::kUdpOneWay;
-  session.deadline_ms = state.now_ms + state.snapshot->timeouts_ms[static_cast<std::size_t>(first_state(meta, one_way))];
+  session.deadline_ms = state.now_ms + timeouts_of(state, service.slot)[static_cast<std::size_t>(first_state(meta, one_way))];
 
   const SessionId id = insert(state, session, detail);
   if (id == kNoSession) {
@@ -109,11 +100,36 @@ SessionId create_session(WorkerState& state, const ServiceTable& service, const 
   ServerStats& stats = state.server_stats[server_slot];
   store_relaxed(stats.connections, stats.connections + 1);
   store_relaxed(stats.inactive, stats.inactive + 1);
+  state.limits.service_sessions[service.slot]++;
   if (uses_local_address(session.mode)) {
     store_relaxed(state.local_sessions[session.local], state.local_sessions[session.local] + 1);
   }
   state.counters.add(Counter::sessions_created);
   state.counters.add(Counter::sessions);
+  return id;
+}
+
+}  // namespace
+
+SessionId create_session(WorkerState& state, const ServiceTable& service, const PacketMeta& meta, DropReason& reason,
+                         std::span<const std::uint8_t> payload) {
+  if (service.access != nullptr && !service.access->allows(meta.source)) return reason = DropReason::access_denied, kNoSession;
+  PickContext asked{.client = meta.source,
+                    .client_port = meta.source_port,
+                    .destination = meta.destination,
+                    .destination_port = meta.destination_port,
+                    .protocol = meta.protocol,
+                    .payload = payload,
+                    .now_ms = state.now_ms,
+                    .loads = state.loads,
+                    .identities = state.server_slots};
+  reason = DropReason::no_server;
+  const std::int32_t picked = service.limited ? pick_within_limits(state, service, asked, reason)
+                                              : state.schedulers->pick(service, std::move(asked));
+  if (picked < 0) return kNoSession;
+  const ServerSlot server = service.servers[static_cast<std::size_t>(picked)].slot;
+  const SessionId id = create_with(state, service, server, meta, reason);
+  if (id == kNoSession && service.limited) leave_limits(state, service.slot, server);
   return id;
 }
 
@@ -136,6 +152,8 @@ void remove_session(WorkerState& state, SessionId id, const SessionHashes& hashe
     store_relaxed(stats.inactive, stats.inactive - 1);
   }
   state.counters.sub(Counter::sessions);
+  state.limits.service_sessions[session.service]--;
+  leave_limits(state, session.service, session.server);
   // Last, because from here on the slots may be given to others.
   store_release(stats.ended, stats.ended + 1);
   if (uses_local_address(session.mode)) {

@@ -9,9 +9,19 @@
 
 namespace millrace {
 
+/// Those of the service, where it has its own.
+inline const TimeoutTable& timeouts_of(const WorkerState& state, ServiceSlot service) {
+  const std::uint32_t index = __atomic_load_n(&state.service_slots[service].timeouts, __ATOMIC_RELAXED);
+  if (index == 0) [[likely]]
+    return state.snapshot->timeouts_ms;
+  // The index may be newer than this worker's tables.
+  const std::vector<TimeoutTable>& tables = state.snapshot->services->timeout_tables;
+  return index < tables.size() ? tables[index] : state.snapshot->timeouts_ms;
+}
+
 /// A state that is not the one before: active or inactive count of its server, and the timer if it must now fire earlier.
 [[gnu::noinline]] inline void change_state(WorkerState& state, SessionId id, Session& session, SessionState next) {
-  const TimeoutTable& timeouts = state.snapshot->timeouts_ms;
+  const TimeoutTable& timeouts = timeouts_of(state, session.service);
   const SessionState before = session.state;
   const std::uint32_t timeout = timeouts[static_cast<std::size_t>(next)];
   session.state = next;
@@ -35,7 +45,7 @@ namespace millrace {
 
 /// Enters state `next`, which is mostly the one it is in.
 inline void enter_state(WorkerState& state, SessionId id, Session& session, SessionState next) {
-  session.deadline_ms = state.now_ms + state.snapshot->timeouts_ms[static_cast<std::size_t>(next)];
+  session.deadline_ms = state.now_ms + timeouts_of(state, session.service)[static_cast<std::size_t>(next)];
   if (session.state != next) [[unlikely]]
     change_state(state, id, session, next);
 }

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <unordered_map>
 
 #include "core/counters.h"
 #include "core/hash.h"
@@ -57,6 +58,20 @@ struct BatchNotes {
   std::uint32_t fragment_count = 0;
 };
 
+/// Connection limits as this worker last took them over from its tables (connection_limits.h).
+struct WorkerLimits {
+  using Map = std::unordered_map<std::uint32_t, ConnectionLimits>;
+  Map servers;
+  Map services;
+  /// Shared by all workers (tables/connection_gate.h); nullptr where nobody counts.
+  std::uint32_t* server_gates = nullptr;
+  std::uint32_t* service_gates = nullptr;
+  /// This worker's sessions by service slot.
+  std::uint32_t* service_sessions = nullptr;
+
+  bool empty() const { return servers.empty() && services.empty(); }
+};
+
 /// How many packets without a session a worker passes round in one millisecond (classify.h).
 inline constexpr std::uint32_t kSearchesPerMs = 64;
 
@@ -91,6 +106,7 @@ struct WorkerState {
   SchedulerStates* schedulers = nullptr;
   /// How busy the servers are, over all workers.
   ServerLoads loads;
+  WorkerLimits limits;
   SpscRing<ResolveRequest>* requests = nullptr;
   HeldQueue held;
   FragmentTracker* fragments = nullptr;

@@ -15,6 +15,7 @@ class LocalityLeastConnection : public SchedulerBase {
   static constexpr std::string_view kSummary =
       "locality-based least connection: a destination keeps its server until that is overloaded";
   static constexpr bool kCounts = true;
+  static constexpr bool kIgnoresThresholds = true;
 
   void start(std::span<const ServerView>) { cache_.clear(); }
 

@@ -94,6 +94,7 @@ struct SchedulerInfo {
   /// Whether it needs to know the sessions of all workers (tables/load_table.h).
   bool counts;
   bool has_table;
+  bool ignores_thresholds;
 };
 
 inline constexpr auto kSchedulers = []<std::size_t... I>(std::index_sequence<I...>) {
@@ -102,7 +103,8 @@ inline constexpr auto kSchedulers = []<std::size_t... I>(std::index_sequence<I..
   return std::array{SchedulerInfo{
       scheduler_named(std::variant_alternative_t<I, AnyScheduler>::kName), std::variant_alternative_t<I, AnyScheduler>::kName,
       std::variant_alternative_t<I, AnyScheduler>::kSummary, std::variant_alternative_t<I, AnyScheduler>::kOptions,
-      std::variant_alternative_t<I, AnyScheduler>::kCounts, TableScheduler<std::variant_alternative_t<I, AnyScheduler>>}...};
+      std::variant_alternative_t<I, AnyScheduler>::kCounts, TableScheduler<std::variant_alternative_t<I, AnyScheduler>>,
+      std::variant_alternative_t<I, AnyScheduler>::kIgnoresThresholds}...};
 }
 (std::make_index_sequence<std::variant_size_v<AnyScheduler>>());
 
@@ -118,6 +120,14 @@ constexpr std::optional<SchedulerKind> scheduler_kind(std::string_view name) {
 constexpr bool scheduler_counts(SchedulerKind kind) {
   for (const SchedulerInfo& scheduler : kSchedulers) {
     if (scheduler.kind == kind) return scheduler.counts;
+  }
+  return false;
+}
+
+/// Whether that scheduler may choose a server that is above its threshold.
+constexpr bool scheduler_ignores_thresholds(SchedulerKind kind) {
+  for (const SchedulerInfo& scheduler : kSchedulers) {
+    if (scheduler.kind == kind) return scheduler.ignores_thresholds;
   }
   return false;
 }

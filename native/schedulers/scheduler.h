@@ -74,6 +74,8 @@ struct SchedulerBase {
   static constexpr std::string_view kOptions = "";
   /// Whether it reads the servers' session counts, which are then kept fresh over all workers.
   static constexpr bool kCounts = false;
+  /// Whether it may choose a server that is above its threshold: what the kernel does then, is done here.
+  static constexpr bool kIgnoresThresholds = false;
 
   /// Begins with a list that exists already.
   void start(std::span<const ServerView>) {}

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,8 @@ struct ServerConfig {
   ForwardMode mode = ForwardMode::kFullNat;
   /// UDP port of GUE.
   be16 tunnel_port{6080};
+  /// Connection thresholds.
+  ConnectionLimits limits{};
 };
 
 struct ServiceConfig {
@@ -32,6 +35,13 @@ struct ServiceConfig {
   SchedulerOptions scheduler_options{};
   /// Of L3DSR.
   std::uint8_t dscp = 0;
+  /// Most sessions at a time; 0: no limit.
+  std::uint32_t max_connections = 0;
+  /// Instead of TablesConfig::timeouts_ms.
+  std::optional<TimeoutTable> timeouts_ms{};
+  /// Who may use it; without rules allow_others decides alone.
+  std::vector<AccessRule> access{};
+  bool allow_others = true;
 };
 
 struct StaticRouteConfig {

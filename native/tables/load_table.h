@@ -1,8 +1,9 @@
 // How busy the servers are, as a worker sees it when it schedules: its own sessions this instant, and those of the other workers
 // as the control thread last added them up. A shared counter would be exact, but every session of every worker would write to it;
 // so workers write only their own ServerStats, and one thread reads them all every kLoadRefreshMs while some service's scheduler
-// counts. With one worker there are no others and the counts are exact. Threads: others() and overloaded are written by the
-// control thread and read by workers, relaxed; each value is torn-free.
+// counts. With one worker there are no others and the counts are exact. Connection limits cannot wait that long: they have a gate
+// of their own (connection_gate.h). Threads: others() is written by the control thread and read by workers, relaxed; each value is
+// torn-free.
 #pragma once
 
 #include <cstddef>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "core/result.h"
+#include "tables/connection_gate.h"
 #include "tables/slots.h"
 
 namespace millrace {
@@ -29,7 +31,8 @@ class LoadTable {
  public:
   static Result<std::unique_ptr<LoadTable>> create(std::uint32_t workers) {
     std::unique_ptr<LoadTable> table(new LoadTable());
-    if (auto r = table->overloaded_.reserve(kMaxServers); !r) return r.error();
+    if (auto r = table->server_gates_.reserve(kMaxServers); !r) return r.error();
+    if (auto r = table->service_gates_.reserve(kMaxServices); !r) return r.error();
     // One worker has no others.
     for (std::uint32_t worker = 0; workers > 1 && worker < workers; worker++) {
       table->others_.push_back(std::make_unique<StableArray<ServerLoad>>());
@@ -60,17 +63,17 @@ class LoadTable {
   /// Control thread: a slot that is given to a new server.
   void clear(ServerSlot slot) {
     for (std::size_t worker = 0; worker < others_.size(); worker++) store(worker, slot, {});
-    set_overloaded(slot, false);
+    __atomic_store_n(&server_gates_[slot], 0u, __ATOMIC_RELAXED);
   }
 
-  /// Whether the server is above its connection threshold: it gets no new sessions. 0 as long as nothing sets it.
-  void set_overloaded(ServerSlot slot, bool value) {
-    __atomic_store_n(&overloaded_[slot], static_cast<std::uint8_t>(value ? 1 : 0), __ATOMIC_RELAXED);
-  }
+  /// Whether the server is above its connection threshold: it gets no new sessions.
+  void set_overloaded(ServerSlot slot, bool value) { ConnectionGate(server_gates_[slot]).set_closed(value); }
 
   bool has_others() const { return !others_.empty(); }
   const ServerLoad* others(std::uint32_t worker) const { return worker < others_.size() ? others_[worker]->data() : nullptr; }
-  const std::uint8_t* overloaded() const { return overloaded_.data(); }
+  const std::uint32_t* server_gates() const { return server_gates_.data(); }
+  std::uint32_t* server_gates() { return server_gates_.data(); }
+  std::uint32_t* service_gates() { return service_gates_.data(); }
 
  private:
   LoadTable() = default;
@@ -81,7 +84,8 @@ class LoadTable {
   }
 
   std::vector<std::unique_ptr<StableArray<ServerLoad>>> others_;
-  StableArray<std::uint8_t> overloaded_;
+  StableArray<std::uint32_t> server_gates_;
+  StableArray<std::uint32_t> service_gates_;
 };
 
 /// One worker's view. Without a LoadTable (nullptr) it knows only its own sessions and no overload.
@@ -91,7 +95,7 @@ class ServerLoads {
   ServerLoads(const ServerStats* own, const LoadTable* table, std::uint32_t worker)
       : own_(own),
         others_(table == nullptr ? nullptr : table->others(worker)),
-        overloaded_(table == nullptr ? nullptr : table->overloaded()) {}
+        gates_(table == nullptr ? nullptr : table->server_gates()) {}
 
   ServerLoad of(ServerSlot slot) const {
     ServerLoad load;
@@ -103,13 +107,13 @@ class ServerLoads {
     return load;
   }
   bool overloaded(ServerSlot slot) const {
-    return overloaded_ != nullptr && __atomic_load_n(&overloaded_[slot], __ATOMIC_RELAXED) != 0;
+    return gates_ != nullptr && ConnectionGate::is_closed(gates_[slot]);
   }
 
  private:
   const ServerStats* own_ = nullptr;
   const ServerLoad* others_ = nullptr;
-  const std::uint8_t* overloaded_ = nullptr;
+  const std::uint32_t* gates_ = nullptr;
 };
 
 }  // namespace millrace

@@ -23,7 +23,9 @@ struct ServiceIdentity {
   std::uint8_t protocol;
   /// What L3DSR marks packets of this VIP with, 1 to 63.
   std::uint8_t dscp;
-  std::uint32_t reserved[3];
+  /// Index into ServiceTables::timeout_tables; 0: the timeouts of all. Changes while workers read: relaxed, both sides.
+  std::uint32_t timeouts;
+  std::uint32_t reserved[2];
 };
 static_assert(sizeof(ServiceIdentity) == 32);
 

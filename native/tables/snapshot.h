@@ -9,10 +9,13 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "net/address.h"
 #include "sessions/session.h"
+#include "tables/access_list.h"
+#include "tables/connection_gate.h"
 #include "tables/route_table.h"
 #include "tables/scheduling.h"
 #include "tables/slots.h"
@@ -47,6 +50,10 @@ struct ServiceTable {
   std::uint64_t serial = 0;
   /// What the scheduler looks clients up in; nullptr where it needs nothing. Indices are those of `servers`.
   std::shared_ptr<const SchedulerTable> lookup{};
+  /// The service or one of its servers has a connection limit.
+  bool limited = false;
+  /// Who may use it; nullptr: everybody.
+  std::shared_ptr<const AccessList> access{};
 };
 
 /// Key of an exact service: address, port and protocol.
@@ -89,6 +96,9 @@ struct SourceRange {
   }
 };
 
+/// Timeouts in milliseconds per session state.
+using TimeoutTable = std::array<std::uint32_t, kSessionStates>;
+
 /// Services and local addresses: changes with the configuration.
 struct ServiceTables {
   std::unordered_map<ServiceKey, const ServiceTable*, ServiceKeyHash> services;
@@ -99,8 +109,13 @@ struct ServiceTables {
   std::vector<std::shared_ptr<const ServiceTable>> owners;
   /// Servers whose sessions some scheduler counts (tables/load_table.h).
   std::vector<ServerSlot> counted;
+  /// Servers and services with a connection limit (pipeline/connection_limits.h).
+  std::vector<std::pair<ServerSlot, ConnectionLimits>> limited_servers;
+  std::vector<std::pair<ServiceSlot, ConnectionLimits>> limited_services;
   /// By family of the outer header: 0 IPv4, 1 IPv6.
   std::array<SourceRange, 2> tunnel_sources{};
+  /// Of services with timeouts of their own, by ServiceIdentity::timeouts; the first is never used.
+  std::vector<TimeoutTable> timeout_tables;
   std::uint64_t generation = 0;
 };
 
@@ -138,9 +153,6 @@ struct NetworkTables {
   /// Rises when a next hop may mean something else than before; sessions then look theirs up again. Not when a MAC changes.
   std::uint16_t route_generation = 1;
 };
-
-/// Timeouts in milliseconds per session state.
-using TimeoutTable = std::array<std::uint32_t, kSessionStates>;
 
 struct Snapshot {
   std::shared_ptr<const ServiceTables> services;

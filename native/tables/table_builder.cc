@@ -109,7 +109,7 @@ ServerSlot TableBuilder::new_server(ServiceEntry& service, const ServerConfig& c
                      service.key.protocol, config.mode,
                      service.slot,         take_endpoint(EndpointKey{config.address, config.port, service.key.protocol}),
                      config.tunnel_port,   0};
-  service.servers.push_back({slot, config.address, config.port, config.mode, config.weight, false, config.weight, config.id});
+  service.servers.push_back({slot, config.address, config.port, config.mode, config.weight, false, config.weight, config.id, config.limits});
   return slot;
 }
 
@@ -131,12 +131,18 @@ void TableBuilder::apply_service(const ServiceConfig& config) {
     owned->key = key;
     owned->slot = take_slot(free_services_, next_service_);
     owned->serial = 0;
-    services_[owned->slot] = ServiceIdentity{config.address, config.port, config.protocol, config.dscp, {}};
+    services_[owned->slot] = ServiceIdentity{config.address, config.port, config.protocol, config.dscp, 0, {}};
     owned->scheduler = config.scheduler;
   }
   ServiceEntry& service = *owned;
   service.name = config.name;
   service.removed = false;
+  apply_access(service, config);
+  apply_timeouts(service, config);
+  if (service.max_connections != config.max_connections) {
+    service.max_connections = config.max_connections;
+    service.table.reset();
+  }
   if (service.scheduler != config.scheduler || service.options != config.scheduler_options) {
     service.scheduler = config.scheduler;
     service.options = config.scheduler_options;
@@ -144,6 +150,37 @@ void TableBuilder::apply_service(const ServiceConfig& config) {
   }
   apply_servers(service, config.servers);
   refresh_table(service);
+}
+
+void TableBuilder::apply_access(ServiceEntry& service, const ServiceConfig& config) {
+  if (service.access_rules == config.access && service.allow_others == config.allow_others) return;
+  service.access_rules = config.access;
+  service.allow_others = config.allow_others;
+  const bool everybody = config.access.empty() && config.allow_others;
+  service.access = everybody ? nullptr : std::make_shared<const AccessList>(service.access_rules, config.allow_others);
+  service.table.reset();
+}
+
+void TableBuilder::apply_timeouts(ServiceEntry& service, const ServiceConfig& config) {
+  std::uint32_t index = 0;
+  if (config.timeouts_ms) {
+    std::uint32_t unused = 0;
+    for (std::uint32_t i = 1; i < timeout_tables_.size() && index == 0; i++) {
+      if (timeout_users_[i] != 0 && timeout_tables_[i] == *config.timeouts_ms) index = i;
+      if (timeout_users_[i] == 0) unused = i;
+    }
+    if (index == 0 && unused == 0) {
+      unused = static_cast<std::uint32_t>(timeout_tables_.size());
+      timeout_tables_.emplace_back();
+      timeout_users_.push_back(0);
+    }
+    if (index == 0) timeout_tables_[index = unused] = *config.timeouts_ms;
+    timeout_users_[index]++;
+  }
+  if (service.timeouts != 0) timeout_users_[service.timeouts]--;
+  service.timeouts = index;
+  // A worker that still has the tables before these may look at a place that was another's: one packet gets other timeouts.
+  __atomic_store_n(&services_[service.slot].timeouts, index, __ATOMIC_RELAXED);
 }
 
 void TableBuilder::apply_servers(ServiceEntry& service, const std::vector<ServerConfig>& configs) {
@@ -165,7 +202,7 @@ void TableBuilder::apply_servers(ServiceEntry& service, const std::vector<Server
     } else {
       const std::uint32_t weight = found->second->weight;
       if (server.weight != weight) record(service, ServiceChange::Kind::kEdit, server.slot, weight);
-      if (server.id != found->second->id) service.table.reset();
+      if (server.id != found->second->id || server.limits != found->second->limits) service.table.reset();
       server.follow(*found->second);
       staying[server.slot] = weight;
       wanted.erase(found);
@@ -208,6 +245,10 @@ void TableBuilder::refresh_table(ServiceEntry& service) {
   table->changes = service.changes;
   table->serial = service.serial;
   table->lookup = build_lookup(service);
+  table->access = service.access;
+  table->limited = service.max_connections != 0 || std::any_of(service.servers.begin(), service.servers.end(), [](const auto& server) {
+                     return !server.removed && server.limits.upper != 0;
+                   });
   service.table = std::move(table);
 }
 
@@ -290,6 +331,7 @@ std::shared_ptr<const ServiceTables> TableBuilder::reclaim(const std::function<s
     });
     if (service.removed && service.servers.empty()) {
       free_services_.push_back(service.slot);
+      if (service.timeouts != 0) timeout_users_[service.timeouts]--;
       std::erase(order_, service.key);
       entry = entries_.erase(entry);
       addresses_changed = true;
@@ -315,6 +357,7 @@ std::shared_ptr<const ServiceTables> TableBuilder::build() {
   tables->locals_of_worker.resize(workers_);
   tables->tunnel_sources = tunnel_sources_;
   tables->generation = ++generation_;
+  tables->timeout_tables = timeout_tables_;
   // Leavers first: an address that is a VIP now and was a local address before, or the other way round, is what it is now.
   for (const bool removed : {true, false}) {
     for (const auto& [key, entry] : entries_) {
@@ -330,6 +373,10 @@ std::shared_ptr<const ServiceTables> TableBuilder::build() {
     tables->services[key] = entry->table.get();
     if (scheduler_counts(entry->scheduler)) {
       for (const ServerView& server : entry->list) tables->counted.push_back(server.slot);
+    }
+    if (entry->max_connections != 0) tables->limited_services.push_back({entry->slot, plain_limit(entry->max_connections)});
+    for (const ServerEntry& server : entry->servers) {
+      if (!server.removed && server.limits.upper != 0) tables->limited_servers.push_back({server.slot, server.limits});
     }
     tables->owners.push_back(entry->table);
   }

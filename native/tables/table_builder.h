@@ -80,11 +80,13 @@ class TableBuilder {
     /// The last weight above 0: Maglev tables keep a drained server's place by it.
     std::uint32_t last_weight;
     std::uint32_t id;
+    ConnectionLimits limits{};
 
     void follow(const ServerConfig& config) {
       weight = config.weight;
       if (weight != 0) last_weight = weight;
       id = config.id;
+      limits = config.limits;
     }
   };
   struct ServiceEntry {
@@ -101,6 +103,12 @@ class TableBuilder {
     std::vector<ServiceChange> changes;
     std::uint64_t serial;
     std::shared_ptr<const ServiceTable> table;
+    std::uint32_t max_connections = 0;
+    /// Index into timeout_tables_; 0: none of its own.
+    std::uint32_t timeouts = 0;
+    std::vector<AccessRule> access_rules{};
+    bool allow_others = true;
+    std::shared_ptr<const AccessList> access{};
   };
   struct Endpoint {
     std::uint32_t id;
@@ -120,6 +128,8 @@ class TableBuilder {
   void remove_service(ServiceEntry& service);
   void refresh_table(ServiceEntry& service);
   std::shared_ptr<const SchedulerTable> build_lookup(const ServiceEntry& service) const;
+  void apply_access(ServiceEntry& service, const ServiceConfig& config);
+  void apply_timeouts(ServiceEntry& service, const ServiceConfig& config);
   void count_leavers();
   std::uint32_t take_endpoint(const EndpointKey& key);
   void release_endpoint(const EndpointKey& key);
@@ -144,6 +154,9 @@ class TableBuilder {
   std::vector<std::string> local_order_;
   std::array<SourceRange, 2> tunnel_sources_{};
   std::function<void(ServerSlot)> slot_taken_;
+  /// Timeouts of services and how many have each; the first is never used. Places are used again, so that an index stays what it is.
+  std::vector<TimeoutTable> timeout_tables_ = std::vector<TimeoutTable>(1);
+  std::vector<std::uint32_t> timeout_users_ = {1};
   std::size_t leavers_ = 0;
   std::uint64_t generation_ = 0;
 };

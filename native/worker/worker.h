@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/packet_memory.h"
+#include "pipeline/connection_limits.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/worker_state.h"
 #include "ports/port.h"
@@ -39,6 +40,7 @@ class alignas(kCacheLine) Worker {
     if (snapshot->services->generation != services_generation_) {
       services_generation_ = snapshot->services->generation;
       state_.schedulers->tables_changed();
+      follow_limits(state_);
     }
     std::uint32_t moved = 0;
     if (state_.workers > 1) {

@@ -12,7 +12,7 @@ Result<std::shared_ptr<SharedStatistics>> SharedStatistics::create() {
 }
 
 Result<std::unique_ptr<WorkerMemory>> WorkerMemory::create(const DataplaneOptions& options, std::uint32_t worker, HashKey key,
-                                                           std::uint32_t now_ms, const LoadTable* loads) {
+                                                           std::uint32_t now_ms, LoadTable* loads) {
   std::unique_ptr<WorkerMemory> memory(new WorkerMemory());
   auto statistics = SharedStatistics::create();
   if (!statistics) return statistics.error();
@@ -30,6 +30,7 @@ Result<std::unique_ptr<WorkerMemory>> WorkerMemory::create(const DataplaneOption
   auto fragments = FragmentTracker::create(key, options.frames_per_worker / 8);
   if (!fragments) return fragments.error();
   memory->fragments_ = std::move(fragments).value();
+  if (auto r = memory->service_sessions_.reserve(kMaxServices); !r) return r.error();
 
   memory->state_ = std::make_unique<WorkerState>(worker, options.workers, key, memory->statistics_->counters.data());
   WorkerState& state = *memory->state_;
@@ -40,6 +41,11 @@ Result<std::unique_ptr<WorkerMemory>> WorkerMemory::create(const DataplaneOption
   state.local_ports = memory->local_ports_.get();
   state.schedulers = memory->schedulers_.get();
   state.loads = ServerLoads(state.server_stats, loads, worker);
+  state.limits.service_sessions = memory->service_sessions_.data();
+  if (loads != nullptr) {
+    state.limits.server_gates = loads->server_gates();
+    state.limits.service_gates = loads->service_gates();
+  }
   state.fragments = memory->fragments_.get();
   state.requests = &memory->requests_;
   state.now_ms = now_ms;

@@ -24,9 +24,10 @@ struct SharedStatistics {
 
 class WorkerMemory {
  public:
-  /// `loads` is where the worker reads the other workers' sessions; without it it knows only its own.
+  /// `loads` is where workers read of each other's sessions and count towards limits; without it a worker knows only its own, and no
+  /// limits.
   static Result<std::unique_ptr<WorkerMemory>> create(const DataplaneOptions& options, std::uint32_t worker, HashKey key,
-                                                      std::uint32_t now_ms, const LoadTable* loads = nullptr);
+                                                      std::uint32_t now_ms, LoadTable* loads = nullptr);
 
   WorkerState& state() { return *state_; }
   SpscRing<ResolveRequest>& requests() { return requests_; }
@@ -41,6 +42,7 @@ class WorkerMemory {
   std::unique_ptr<LocalPorts> local_ports_;
   std::unique_ptr<SchedulerStates> schedulers_;
   std::unique_ptr<FragmentTracker> fragments_;
+  StableArray<std::uint32_t> service_sessions_;
   SpscRing<ResolveRequest> requests_;
   std::unique_ptr<WorkerState> state_;
 };

@@ -28,6 +28,9 @@ export interface ServerFacts {
   /** The service's mode where the server has none. */
   readonly mode: Fact<ForwardMode> | undefined;
   readonly tunnelPort: Fact<number> | undefined;
+  readonly upperThreshold: Fact<number> | undefined;
+  readonly upperThresholdGiven: boolean;
+  readonly lowerThreshold: Fact<number> | undefined;
 }
 
 export interface ServiceFacts {
@@ -47,6 +50,9 @@ export interface ServiceFacts {
   readonly tunnelPort: Fact<number> | undefined;
   readonly dscp: Fact<number> | undefined;
   readonly dscpGiven: boolean;
+  readonly access: readonly { readonly verdict: 'allow' | 'deny'; readonly prefix: Fact<Prefix> }[];
+  /** Kinds of timeouts of which at least one is set: keys of the service's `timeouts`. */
+  readonly timeouts: readonly Fact<string>[];
   readonly servers: readonly ServerFacts[];
 }
 
@@ -179,6 +185,10 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
       tunnelPort: read([...path, 'tunnelPort'], number),
       dscp: read([...path, 'dscp'], number),
       dscpGiven: given([...path, 'dscp']),
+      access: (['allow', 'deny'] as const).flatMap((verdict) =>
+        list([...path, 'acl', verdict], (held) => parsePrefix(text(held) ?? '')).map((prefix) => ({ verdict, prefix })),
+      ),
+      timeouts: keysOf([...path, 'timeouts']).filter((kind) => keysOf(kind.path).length > 0),
       servers: places([...path, 'servers']).map((server) => {
         const portPath = [...(given([...server, 'port']) ? server : path), 'port'];
         const port = read(portPath, number);
@@ -191,6 +201,9 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
           ownPort: read([...server, 'port'], number),
           mode: read([...(given([...server, 'mode']) ? server : path), 'mode'], forwardMode),
           tunnelPort: read([...server, 'tunnelPort'], number),
+          upperThreshold: read([...server, 'upperThreshold'], number),
+          upperThresholdGiven: given([...server, 'upperThreshold']),
+          lowerThreshold: read([...server, 'lowerThreshold'], number),
         };
       }),
     })),

@@ -6,6 +6,7 @@ import { readFile } from 'node:fs/promises';
 import { type Document, isAlias, isMap, isScalar, isSeq, type Node, parseDocument, visit, type YAMLError } from 'yaml';
 import { configLoadChannel } from '../diagnostics.js';
 import { type ConfigProblem, ConfigurationError } from '../errors.js';
+import { readAclFiles } from './acl-file.js';
 import { type ConfigPath, type Finding, formatPath } from './finding.js';
 import { formatProblems } from './format.js';
 import type { Config } from './schema.js';
@@ -40,7 +41,7 @@ export async function loadConfig(file: string, options: { readonly signal?: Abor
   }
   const result = parseConfig(bytes, file);
   if (configLoadChannel.hasSubscribers) configLoadChannel.publish({ file, problems: result.problems.length });
-  if ('config' in result) return result.config;
+  if ('config' in result) return readAclFiles(result.config, file, options);
   throw new ConfigurationError('MILLRACE_E_CONFIG_INVALID', formatProblems(result.problems), result.problems);
 }
 

@@ -248,6 +248,24 @@ const Server = section(
         description: 'Number of the server in QUIC connection ids; only for `quic-cid` with `connectionId: katran`.',
       }),
     ),
+    upperThreshold: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 1_000_000_000,
+        description:
+          'Most sessions of this server at a time, over all workers, active and inactive. As many, and it gets no new ones until it ' +
+          'opens again.',
+        'x-default': 'no limit',
+      }),
+    ),
+    lowerThreshold: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 1_000_000_000,
+        description: 'A server that has reached its upperThreshold opens again when it has fewer sessions than this.',
+        'x-default': 'three quarters of upperThreshold',
+      }),
+    ),
     mode: Type.Optional(mode('How packets reach this server.', { 'x-default': "the service's mode" })),
     tunnelPort: Type.Optional(tunnelPort("the service's tunnelPort")),
   },
@@ -300,6 +318,39 @@ const SchedulerOptions = section(
   'What a scheduler can be told; docs/schedulers.md says which takes which.',
 );
 
+const AccessControl = section(
+  {
+    default: Type.Optional(
+      Type.Enum(['allow', 'deny'], {
+        description: 'What becomes of a client that is in no prefix.',
+        'x-default': '`deny` where a prefix is allowed, else `allow`',
+      }),
+    ),
+    allow: Type.Array(Type.String({ format: 'ip-prefix', description: 'Prefix.' }), {
+      default: [],
+      description: 'Prefixes of clients that may use the service. The longest prefix that holds a client decides.',
+    }),
+    deny: Type.Array(Type.String({ format: 'ip-prefix', description: 'Prefix.' }), {
+      default: [],
+      description: 'Prefixes of clients that may not.',
+    }),
+    file: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description:
+          'File with further prefixes, one per line: `allow PREFIX` or `deny PREFIX`; `#` begins a comment. Relative to the ' +
+          'configuration file; read again with it.',
+      }),
+    ),
+  },
+  'Which clients may begin sessions with a service. Sessions that exist go on when it changes.',
+);
+
+const ServiceTimeouts = section(
+  { tcp: TimeoutsByState.properties.tcp, udp: TimeoutsByState.properties.udp },
+  'Session timeouts of this service; what is not set here is as in sessions.timeouts.',
+);
+
 const Service = section(
   {
     name: Type.String({
@@ -339,6 +390,16 @@ const Service = section(
       { default: 'wrr', description: 'How a new connection gets its server; see docs/schedulers.md.' },
     ),
     schedulerOptions: Type.Optional(SchedulerOptions),
+    maxConnections: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 1_000_000_000,
+        description: 'Most sessions of this service at a time, over all workers. Further clients are refused.',
+        'x-default': 'no limit',
+      }),
+    ),
+    acl: Type.Optional(AccessControl),
+    timeouts: Type.Optional(ServiceTimeouts),
     servers: Type.Array(Server, {
       description: 'Real servers. An empty list is allowed: new connections are then dropped and counted.',
     }),
@@ -399,7 +460,11 @@ export type ServerConfig = ServiceConfig['servers'][number];
 
 type WithDefaults<T, K extends keyof T> = Omit<T, K> & Partial<Pick<T, K>>;
 type ServerInput = WithDefaults<ServerConfig, 'weight'>;
-type ServiceInput = WithDefaults<Omit<ServiceConfig, 'servers'>, 'mode' | 'scheduler'> & { servers: ServerInput[] };
+type ServiceInput = WithDefaults<Omit<ServiceConfig, 'servers' | 'acl' | 'timeouts'>, 'mode' | 'scheduler'> & {
+  servers: ServerInput[];
+  acl?: Partial<NonNullable<ServiceConfig['acl']>>;
+  timeouts?: Partial<NonNullable<ServiceConfig['timeouts']>>;
+};
 type TimeoutsInput = Exclude<Config['sessions']['timeouts'], string>;
 
 /** A configuration as it is written: keys that have a default may be left out. */

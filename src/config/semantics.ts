@@ -7,6 +7,7 @@ import { type Address, addressFault, networkOf, prefixContains } from './address
 import { collectFacts, type Fact, type InterfaceFacts, type ServiceFacts } from './facts.js';
 import { type Finding, formatPath } from './finding.js';
 import { FRAME_OVERHEAD, largestMtu } from './frame-size.js';
+import { LIMIT_RULES } from './limit-rules.js';
 import { MODE_RULES } from './mode-rules.js';
 import { present, type Rule, wrong } from './rule.js';
 import { SCHEDULERS } from './scheduler-names.js';
@@ -413,6 +414,7 @@ const RULES: readonly Rule[] = [
   cpuList,
   sizes,
   schedulerOptions,
+  ...LIMIT_RULES,
 ];
 
 /** Everything that breaks a rule in `value`, leaving out what `known` has reported already. */

@@ -2,7 +2,14 @@
 // depend on other keys filled in, every address in its canonical text.
 // Guarantees: pure; the same input gives the same output on every host.
 // Thread: any.
-import type { NativeInterfaceConfig, NativeOptions, NativeSchedulerOptions, NativeTables } from '../native-binding.js';
+import type {
+  NativeAccessRules,
+  NativeInterfaceConfig,
+  NativeOptions,
+  NativeSchedulerOptions,
+  NativeTables,
+  NativeTimeouts,
+} from '../native-binding.js';
 import { networkOf, parseAddress, parseMac, parsePortRange, parsePrefix } from './address.js';
 import type { Finding } from './finding.js';
 import { usesLocalAddress } from './forward-mode.js';
@@ -64,12 +71,17 @@ export function toNativeTables(config: Config): NativeTables {
       dscp: service.dscp ?? 0,
       scheduler: service.scheduler,
       schedulerOptions: schedulerOptions(service),
+      maxConnections: service.maxConnections ?? 0,
+      ...(service.timeouts === undefined ? {} : { timeouts: serviceTimeouts(config, service.timeouts) }),
+      ...(service.acl === undefined ? {} : { access: accessRules(service.acl) }),
       servers: service.servers.map((server) => ({
         address: canonical(server.address),
         port: server.port ?? service.port ?? 0,
         weight: server.weight,
         id: server.id ?? 0,
         mode: server.mode ?? service.mode,
+        upperThreshold: server.upperThreshold ?? 0,
+        lowerThreshold: server.lowerThreshold ?? 0,
         tunnelPort: server.tunnelPort ?? service.tunnelPort ?? GUE_PORT,
       })),
     })),
@@ -86,6 +98,19 @@ export function toNativeTables(config: Config): NativeTables {
       interface: neighbour.interface,
     })),
     timeouts: resolveTimeouts(config.sessions.timeouts),
+  };
+}
+
+function serviceTimeouts(config: Config, own: NonNullable<Config['services'][number]['timeouts']>): NativeTimeouts {
+  const base = resolveTimeouts(config.sessions.timeouts);
+  return { ...base, tcp: { ...base.tcp, ...own.tcp }, udp: { ...base.udp, ...own.udp } };
+}
+
+function accessRules(acl: NonNullable<Config['services'][number]['acl']>): NativeAccessRules {
+  return {
+    allowOthers: (acl.default ?? (acl.allow.length > 0 ? 'deny' : 'allow')) === 'allow',
+    allow: acl.allow.map(canonicalNetwork),
+    deny: acl.deny.map(canonicalNetwork),
   };
 }
 

@@ -67,7 +67,22 @@ function fillUnionDefaults(value: unknown): void {
  */
 export function validateConfig(value: ConfigInput | Config): Config {
   const result = checkConfig(value);
-  if ('config' in result) return result.config;
+  if ('config' in result) {
+    const named = result.config.services.flatMap((service, i): Finding[] =>
+      service.acl?.file === undefined
+        ? []
+        : [
+            {
+              path: ['services', i, 'acl', 'file'],
+              at: 'value',
+              reason: 'access list files are read together with a configuration file, and this configuration is an object',
+              remedy: 'put the prefixes into allow and deny',
+            },
+          ],
+    );
+    if (named.length > 0) throw findingsError(named);
+    return result.config;
+  }
   throw findingsError(result.findings);
 }
 

@@ -3,6 +3,7 @@
 import type { GoldenCase } from '../support/case.js';
 import { fragmentCases } from './fragments.js';
 import { icmpCases } from './icmp.js';
+import { limitCases } from './limits.js';
 import { malformedCases } from './malformed.js';
 import { mssCases } from './mss.js';
 import { ownershipCases } from './ownership.js';
@@ -18,6 +19,7 @@ export const goldenCases: readonly GoldenCase[] = [
   ...mssCases,
   ...udpCases,
   ...schedulingCases,
+  ...limitCases,
   ...timeoutCases,
   ...ownershipCases,
   ...malformedCases,

@@ -56,6 +56,8 @@ export interface ServerConfig {
   readonly id?: number;
   readonly mode?: ForwardMode;
   readonly tunnelPort?: number;
+  readonly upperThreshold?: number;
+  readonly lowerThreshold?: number;
 }
 export interface ServiceConfig {
   readonly name: string;
@@ -67,6 +69,9 @@ export interface ServiceConfig {
   readonly dscp?: number;
   readonly scheduler?: SchedulerName;
   readonly schedulerOptions?: Readonly<Record<string, unknown>>;
+  readonly maxConnections?: number;
+  readonly acl?: { readonly default?: 'allow' | 'deny'; readonly allow?: readonly string[]; readonly deny?: readonly string[] };
+  readonly timeouts?: { readonly tcp?: Readonly<Record<string, number>>; readonly udp?: Readonly<Record<string, number>> };
   readonly servers: readonly ServerConfig[];
 }
 export interface SessionsConfig {

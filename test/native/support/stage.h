@@ -124,6 +124,7 @@ class Stage {
     packets_ = std::move(PacketMemory::create(memory)).value();
     links_ = std::make_unique<Links>(*packets_);
     if (!builder_.reserve().ok()) std::abort();
+    loads_ = std::move(LoadTable::create(options.workers)).value();
     network(default_network());
     apply(tables);
     DataplaneOptions dataplane;
@@ -134,7 +135,7 @@ class Stage {
     dataplane.local_port_high = options.local_port_high;
     for (std::uint32_t worker = 0; worker < options.workers; worker++) {
       pools_.push_back(std::make_unique<FramePool>(*packets_, links_->returns(), worker));
-      memories_.push_back(std::move(WorkerMemory::create(dataplane, worker, hash_key_from_seed(7), now_ms_)).value());
+      memories_.push_back(std::move(WorkerMemory::create(dataplane, worker, hash_key_from_seed(7), now_ms_, loads_.get())).value());
       WorkerState& s = memories_.back()->state();
       s.service_slots = builder_.service_slots();
       s.server_slots = builder_.server_slots();
@@ -172,6 +173,7 @@ class Stage {
   FramePool& pool(std::uint32_t worker = 0) { return *pools_[worker]; }
   MemoryPort& port(std::uint32_t worker, std::uint16_t interface) { return *ports_[worker][interface]; }
   Links& links() { return *links_; }
+  LoadTable& loads() { return *loads_; }
   TableBuilder& builder() { return builder_; }
   Snapshot& snapshot() { return snapshot_; }
   std::uint32_t now_ms() const { return now_ms_; }
@@ -293,6 +295,7 @@ class Stage {
   Snapshot snapshot_;
   std::unique_ptr<PacketMemory> packets_;
   std::unique_ptr<Links> links_;
+  std::unique_ptr<LoadTable> loads_;
   std::vector<std::unique_ptr<FramePool>> pools_;
   std::vector<std::unique_ptr<WorkerMemory>> memories_;
   std::vector<std::vector<std::unique_ptr<MemoryPort>>> ports_;

@@ -96,8 +96,49 @@ test('addresses, prefixes and MACs arrive in one spelling', () => {
 
 test('a server without a port has the port of its service', () => {
   expect(toNative(configured(), host).tables.services[0]?.servers).toEqual([
-    { address: '192.0.2.11', port: 80, weight: 1, id: 0, mode: 'fullnat', tunnelPort: 6080 },
+    {
+      address: '192.0.2.11',
+      port: 80,
+      weight: 1,
+      id: 0,
+      mode: 'fullnat',
+      tunnelPort: 6080,
+      upperThreshold: 0,
+      lowerThreshold: 0,
+    },
   ]);
+});
+
+test('limits, access list and timeouts of a service reach the dataplane whole', () => {
+  const web = { name: 'web', address: '203.0.113.10', port: 80, protocol: 'tcp' as const };
+  const server = { address: '192.0.2.11', upperThreshold: 8, lowerThreshold: 4 };
+  const { tables } = toNative(
+    configured({
+      sessions: { timeouts: { tcp: { established: 100, timeWait: 7 } } },
+      services: [
+        {
+          ...web,
+          servers: [server],
+          maxConnections: 50,
+          acl: { allow: ['198.51.100.0/24'] },
+          timeouts: { tcp: { established: 30 } },
+        },
+        { ...web, name: 'open', port: 81, servers: [], acl: { deny: ['2001:0db8::/32'] } },
+        { ...web, name: 'plain', port: 82, servers: [] },
+      ],
+    }),
+    host,
+  );
+  const [limited, open, plain] = tables.services;
+  expect(limited).toMatchObject({
+    maxConnections: 50,
+    access: { allowOthers: false, allow: ['198.51.100.0/24'], deny: [] },
+    servers: [{ upperThreshold: 8, lowerThreshold: 4 }],
+  });
+  expect(limited?.timeouts?.tcp).toMatchObject({ established: 30, timeWait: 7, synRecv: 60 });
+  expect(open?.access).toEqual({ allowOthers: true, allow: [], deny: ['2001:db8::/32'] });
+  expect(plain).toMatchObject({ maxConnections: 0 });
+  expect(plain?.access ?? plain?.timeouts).toBeUndefined();
 });
 
 test('every scheduler option has a value, whatever was written', () => {
