@@ -59,7 +59,7 @@ TEST(AccessList, SaysWhatASearchThroughAllRulesSays) {
   for (std::uint32_t seed = 1; seed <= 200; seed++) {
     std::mt19937 random(seed);
     std::vector<AccessRule> rules;
-    for (std::uint32_t i = random() % 60; i > 0; i--) {
+    for (auto i = random() % 60; i > 0; i--) {
       rules.push_back(random_rule(random));
     }
     const bool others = random() % 2 == 0;
