@@ -60,6 +60,7 @@ export interface NativeServiceConfig {
   readonly schedulerOptions: NativeSchedulerOptions;
   /** 0: no limit. */
   readonly maxConnections: number;
+  readonly onRemoval: 'keep' | 'drop' | 'reset';
   /** All values; absent where the service has those of all. */
   readonly timeouts?: NativeTimeouts;
   /** Absent where everybody may use the service. */

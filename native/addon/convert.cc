@@ -112,6 +112,8 @@ ServiceConfig decode_service(const Napi::Object& object) {
   service.dscp = static_cast<std::uint8_t>(number(object, "dscp"));
   service.scheduler = scheduler_named(text(object, "scheduler"));
   service.max_connections = number(object, "maxConnections");
+  const std::string on_removal = text(object, "onRemoval");
+  service.on_removal = on_removal == "reset" ? OnRemoval::kReset : on_removal == "drop" ? OnRemoval::kDrop : OnRemoval::kKeep;
   if (has(object, "timeouts")) service.timeouts_ms = decode_timeouts(object.Get("timeouts").As<Napi::Object>());
   if (has(object, "access")) decode_access(object.Get("access").As<Napi::Object>(), service);
   service.scheduler_options = decode_scheduler_options(object.Get("schedulerOptions").As<Napi::Object>());

@@ -12,6 +12,7 @@
 #include "pipeline/mss.h"
 #include "pipeline/parse.h"
 #include "pipeline/parse_fast.h"
+#include "pipeline/removal.h"
 #include "pipeline/resolve.h"
 #include "pipeline/session_key.h"
 #include "pipeline/track.h"
@@ -34,8 +35,10 @@ void forward(WorkerState& state, const NetworkView& network, Packet& packet, Pac
   const Direction direction = ref_direction(ref);
   Session& session = state.sessions->at(id);
   const NextHop* hop = resolve_next_hop(state, network, id, session, direction, packet, verdict);
-  if (hop == nullptr) [[unlikely]]
+  if (hop == nullptr) [[unlikely]] {
+    if (is_cut(session)) answer_cut(state, network, id, direction, packet, meta, verdict);
     return;
+  }
   if (!network.interfaces[hop->interface].usable) [[unlikely]] {
     verdict = Verdict::drop(DropReason::interface_gone);
     return;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "forwarders/tunnel_overhead.h"
+#include "pipeline/removal.h"
 #include "pipeline/session_key.h"
 
 namespace millrace {
@@ -35,6 +36,7 @@ NextHopId find_next_hop(WorkerState& state, const IpAddress& destination, bool& 
 
 const NextHop* resolve_slow(WorkerState& state, SessionId id, Session& session, Direction direction, const Packet& packet,
                             Verdict& verdict) {
+  if (is_cut(session)) return verdict = Verdict::drop(DropReason::server_removed), nullptr;
   const NetworkTables& network = *state.snapshot->network;
   if (session.route_generation != network.route_generation) {
     session.next_hop_client = 0;

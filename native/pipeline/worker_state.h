@@ -107,6 +107,12 @@ struct WorkerState {
   /// How busy the servers are, over all workers.
   ServerLoads loads;
   WorkerLimits limits;
+  /// The walk through the sessions of removed servers (removal.h).
+  struct Cutting {
+    SessionId cursor = kNoSession;
+    bool had_some = false;
+  };
+  Cutting cutting;
   SpscRing<ResolveRequest>* requests = nullptr;
   HeldQueue held;
   FragmentTracker* fragments = nullptr;

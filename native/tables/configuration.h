@@ -42,6 +42,7 @@ struct ServiceConfig {
   /// Who may use it; without rules allow_others decides alone.
   std::vector<AccessRule> access{};
   bool allow_others = true;
+  OnRemoval on_removal = OnRemoval::kKeep;
 };
 
 struct StaticRouteConfig {

@@ -99,6 +99,13 @@ struct SourceRange {
 /// Timeouts in milliseconds per session state.
 using TimeoutTable = std::array<std::uint32_t, kSessionStates>;
 
+/// What becomes of sessions when their server or service is removed.
+enum class OnRemoval : std::uint8_t {
+  kKeep,   ///< they go on to the server until they end
+  kDrop,   ///< their packets are dropped; if the server comes back in time, they go on
+  kReset,  ///< both ends are told
+};
+
 /// Services and local addresses: changes with the configuration.
 struct ServiceTables {
   std::unordered_map<ServiceKey, const ServiceTable*, ServiceKeyHash> services;
@@ -114,6 +121,8 @@ struct ServiceTables {
   std::vector<std::pair<ServiceSlot, ConnectionLimits>> limited_services;
   /// By family of the outer header: 0 IPv4, 1 IPv6.
   std::array<SourceRange, 2> tunnel_sources{};
+  /// Removed servers that may still have sessions which are not to go on (pipeline/removal.h).
+  std::unordered_map<ServerSlot, OnRemoval> removed;
   /// Of services with timeouts of their own, by ServiceIdentity::timeouts; the first is never used.
   std::vector<TimeoutTable> timeout_tables;
   std::uint64_t generation = 0;

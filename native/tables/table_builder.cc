@@ -136,6 +136,7 @@ void TableBuilder::apply_service(const ServiceConfig& config) {
   }
   ServiceEntry& service = *owned;
   service.name = config.name;
+  service.on_removal = config.on_removal;
   service.removed = false;
   apply_access(service, config);
   apply_timeouts(service, config);
@@ -198,6 +199,7 @@ void TableBuilder::apply_servers(ServiceEntry& service, const std::vector<Server
                found->second->tunnel_port != servers_[server.slot].tunnel_port) {
       // A server that is to be reached in another way is another server: its sessions end as they began.
       server.removed = true;
+      server.replaced = found != wanted.end();
       record(service, ServiceChange::Kind::kRemove, server.slot, 0);
     } else {
       const std::uint32_t weight = found->second->weight;
@@ -220,7 +222,7 @@ void TableBuilder::apply_servers(ServiceEntry& service, const std::vector<Server
     const auto old = draining.find(key);
     if (old != draining.end() && service.servers[old->second].mode == server.mode) {
       ServerEntry& entry = service.servers[old->second];
-      entry.removed = false;
+      entry.removed = entry.replaced = false;
       entry.follow(server);
       slot = entry.slot;
     } else {
@@ -369,6 +371,11 @@ std::shared_ptr<const ServiceTables> TableBuilder::build() {
     }
   }
   for (const auto& [key, entry] : entries_) {
+    for (const ServerEntry& server : entry->servers) {
+      if (server.removed && !server.replaced && entry->on_removal != OnRemoval::kKeep) {
+        tables->removed[server.slot] = entry->on_removal;
+      }
+    }
     if (entry->removed) continue;
     tables->services[key] = entry->table.get();
     if (scheduler_counts(entry->scheduler)) {

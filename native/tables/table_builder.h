@@ -81,6 +81,8 @@ class TableBuilder {
     std::uint32_t last_weight;
     std::uint32_t id;
     ConnectionLimits limits{};
+    /// Removed because it is reached in another way now: its sessions end as they began.
+    bool replaced = false;
 
     void follow(const ServerConfig& config) {
       weight = config.weight;
@@ -108,6 +110,7 @@ class TableBuilder {
     std::uint32_t timeouts = 0;
     std::vector<AccessRule> access_rules{};
     bool allow_others = true;
+    OnRemoval on_removal = OnRemoval::kKeep;
     std::shared_ptr<const AccessList> access{};
   };
   struct Endpoint {

@@ -12,6 +12,7 @@
 #include "core/packet_memory.h"
 #include "pipeline/connection_limits.h"
 #include "pipeline/pipeline.h"
+#include "pipeline/removal.h"
 #include "pipeline/worker_state.h"
 #include "ports/port.h"
 #include "worker/links.h"
@@ -41,8 +42,9 @@ class alignas(kCacheLine) Worker {
       services_generation_ = snapshot->services->generation;
       state_.schedulers->tables_changed();
       follow_limits(state_);
+      begin_cutting(state_);
     }
-    std::uint32_t moved = 0;
+    std::uint32_t moved = continue_cutting(state_) ? 1 : 0;
     if (state_.workers > 1) {
       frames_.collect_returns();
       moved += take_handed_over();

@@ -398,6 +398,15 @@ const Service = section(
         'x-default': 'no limit',
       }),
     ),
+    onRemoval: Type.Optional(
+      Type.Enum(['keep', 'drop', 'reset'], {
+        description:
+          'What becomes of sessions when their server, or the service, is removed. `keep`: they go on until they end. `drop`: their ' +
+          'packets are dropped; if the server comes back before they time out, they go on. `reset`: with the next packet both ends of ' +
+          'a TCP connection are reset, and sessions of other protocols end at once.',
+        'x-default': 'keep',
+      }),
+    ),
     acl: Type.Optional(AccessControl),
     timeouts: Type.Optional(ServiceTimeouts),
     servers: Type.Array(Server, {

@@ -72,6 +72,7 @@ export function toNativeTables(config: Config): NativeTables {
       scheduler: service.scheduler,
       schedulerOptions: schedulerOptions(service),
       maxConnections: service.maxConnections ?? 0,
+      onRemoval: service.onRemoval ?? 'keep',
       ...(service.timeouts === undefined ? {} : { timeouts: serviceTimeouts(config, service.timeouts) }),
       ...(service.acl === undefined ? {} : { access: accessRules(service.acl) }),
       servers: service.servers.map((server) => ({

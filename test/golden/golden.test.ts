@@ -21,6 +21,7 @@ const UNREACHABLE_BY_CAPTURE: Readonly<Record<string, string>> = {
   address_not_owned: 'needs a configuration that changes while packets are under way; test/native/pipeline',
   handoff_ring_full: 'needs a worker that does not run; test/native/worker',
   tx_ring_full: 'needs a device that does not send; test/native/worker',
+  server_removed: 'needs a change of the configuration; test/native/pipeline',
   interface_gone: 'needs a link that goes down; test/native/pipeline',
 };
 

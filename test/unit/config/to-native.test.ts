@@ -120,6 +120,7 @@ test('limits, access list and timeouts of a service reach the dataplane whole', 
           ...web,
           servers: [server],
           maxConnections: 50,
+          onRemoval: 'reset',
           acl: { allow: ['198.51.100.0/24'] },
           timeouts: { tcp: { established: 30 } },
         },
@@ -132,12 +133,13 @@ test('limits, access list and timeouts of a service reach the dataplane whole', 
   const [limited, open, plain] = tables.services;
   expect(limited).toMatchObject({
     maxConnections: 50,
+    onRemoval: 'reset',
     access: { allowOthers: false, allow: ['198.51.100.0/24'], deny: [] },
     servers: [{ upperThreshold: 8, lowerThreshold: 4 }],
   });
   expect(limited?.timeouts?.tcp).toMatchObject({ established: 30, timeWait: 7, synRecv: 60 });
   expect(open?.access).toEqual({ allowOthers: true, allow: [], deny: ['2001:db8::/32'] });
-  expect(plain).toMatchObject({ maxConnections: 0 });
+  expect(plain).toMatchObject({ maxConnections: 0, onRemoval: 'keep' });
   expect(plain?.access ?? plain?.timeouts).toBeUndefined();
 });
 
