@@ -5,18 +5,17 @@
 #include <cstring>
 
 #include "net/checksum.h"
+#include "net/icmp_errors.h"
 
 namespace millrace {
 
 namespace {
 
-constexpr std::uint8_t kTtl = 64;
+using namespace net::icmp_error;
+
 /// Per worker: errors in a row, and per second in the long run.
 constexpr std::uint32_t kBurst = 100;
 constexpr std::uint32_t kMsPerToken = 1;
-/// An error packet is at most this long (RFC 1812 4.3.2.3, RFC 4443 2.4 c).
-constexpr std::uint32_t kLargestIpv4 = 576;
-constexpr std::uint32_t kLargestIpv6 = 1280;
 
 struct TypeCode {
   std::uint8_t type;
@@ -26,13 +25,13 @@ struct TypeCode {
 TypeCode type_of(IcmpError error, bool ipv6) {
   switch (error) {
     case IcmpError::kTooBig:
-      return ipv6 ? TypeCode{2, 0} : TypeCode{3, 4};
+      return ipv6 ? TypeCode{kIpv6TooBig, 0} : TypeCode{kIpv4Unreachable, kIpv4FragmentationNeeded};
     case IcmpError::kTtlExceeded:
-      return ipv6 ? TypeCode{3, 0} : TypeCode{11, 0};
+      return ipv6 ? TypeCode{kIpv6TimeExceeded, 0} : TypeCode{kIpv4TimeExceeded, 0};
     case IcmpError::kPortUnreachable:
       break;
   }
-  return ipv6 ? TypeCode{1, 4} : TypeCode{3, 3};
+  return ipv6 ? TypeCode{kIpv6Unreachable, kIpv6PortUnreachable} : TypeCode{kIpv4Unreachable, kIpv4PortUnreachable};
 }
 
 bool take_token(WorkerState& state) {

@@ -5,6 +5,7 @@
 
 #include "forwarders/registry.h"
 #include "net/checksum.h"
+#include "net/icmp_errors.h"
 #include "pipeline/resolve.h"
 #include "pipeline/search.h"
 #include "pipeline/session_key.h"
@@ -14,26 +15,13 @@ namespace millrace {
 
 namespace {
 
-constexpr std::uint8_t kIpv4Unreachable = 3;
-constexpr std::uint8_t kIpv4FragmentationNeeded = 4;
-constexpr std::uint8_t kIpv4HostUnreachable = 1;
-constexpr std::uint8_t kIpv4TimeExceeded = 11;
-constexpr std::uint8_t kIpv4ParameterProblem = 12;
-constexpr std::uint8_t kIpv6Unreachable = 1;
-constexpr std::uint8_t kIpv6AddressUnreachable = 3;
-constexpr std::uint8_t kIpv6TooBig = 2;
-constexpr std::uint8_t kIpv6TimeExceeded = 3;
-constexpr std::uint8_t kIpv6ParameterProblem = 4;
+using namespace net::icmp_error;
 
-/// An error that is written anew is at most this long (RFC 1812 4.3.2.3, RFC 4443 2.4 c).
-constexpr std::uint32_t kLargestIpv4 = 576;
-constexpr std::uint32_t kLargestIpv6 = 1280;
 /// The least MTU that an IPv4 link may have (RFC 791 3.2); of an IPv6 one it is 1280 (RFC 8200 5).
 constexpr std::uint32_t kLeastIpv4Mtu = 68;
 constexpr std::uint32_t kLeastIpv6Mtu = 1280;
 /// RFC 792 promises so much of the quoted transport packet.
 constexpr std::uint32_t kQuotedTransport = 8;
-constexpr std::uint8_t kTtl = 64;
 
 /// A packet inside an error. Offsets are from its first byte.
 struct Quote {
