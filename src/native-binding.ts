@@ -22,7 +22,7 @@ export interface NativeServerConfig {
   readonly weight: number;
   /** Number in QUIC connection ids; 0 for none. */
   readonly id: number;
-  readonly mode: 'fullnat' | 'nat' | 'direct' | 'ipip' | 'gre' | 'gue' | 'l3dsr';
+  readonly mode: 'fullnat' | 'nat' | 'direct' | 'ipip' | 'gre' | 'gue' | 'l3dsr' | 'snat';
   /** UDP port of `gue`. */
   readonly tunnelPort: number;
   /** Connection thresholds; 0 for none. */
@@ -59,7 +59,8 @@ export interface NativePersistence {
 
 /** Packets for which all of this holds. */
 export interface NativeMatch {
-  readonly protocol: 'tcp' | 'udp' | 'tcp+udp';
+  /** `any` for TCP, UDP and echo, `icmp` and `icmpv6` for echo: only of the outbound gateway. */
+  readonly protocol: 'tcp' | 'udp' | 'tcp+udp' | 'icmp' | 'icmpv6' | 'any';
   /** "address" or "address/length"; 0.0.0.0/0 or ::/0 for everybody. */
   readonly source: string;
   readonly destination: string;
@@ -79,6 +80,9 @@ export interface NativeServiceIdentity {
   readonly ports?: readonly [number, number];
   readonly protocol: 'tcp' | 'udp' | 'sctp' | 'esp' | 'ah' | 'tcp+udp';
   readonly matches: readonly NativeMatch[];
+  /** A rule of the outbound gateway, and its addresses. */
+  readonly outbound?: boolean;
+  readonly pool?: readonly string[];
 }
 
 export interface NativeServiceConfig extends NativeServiceIdentity {

@@ -87,7 +87,9 @@ SchedulerOptions decode_scheduler_options(const Napi::Object& object) {
 }
 
 std::uint8_t decode_protocol(const std::string& name) {
-  if (name == "tcp+udp") return 0;
+  if (name == "tcp+udp" || name == "any") return 0;
+  if (name == "icmp") return net::kProtocolIcmp;
+  if (name == "icmpv6") return net::kProtocolIcmpv6;
   if (name == "udp") return net::kProtocolUdp;
   if (name == "sctp") return net::kProtocolSctp;
   if (name == "esp") return net::kProtocolEsp;
@@ -118,7 +120,8 @@ ServerConfig decode_server(const Napi::Object& object) {
   server.port = port(object, "port");
   server.weight = number(object, "weight");
   server.id = number(object, "id");
-  server.mode = forward_mode(text(object, "mode")).value_or(ForwardMode::kFullNat);
+  const std::string mode = text(object, "mode");
+  server.mode = mode == "snat" ? ForwardMode::kSnat : forward_mode(mode).value_or(ForwardMode::kFullNat);
   server.tunnel_port = port(object, "tunnelPort");
   server.limits = {number(object, "upperThreshold"), number(object, "lowerThreshold")};
   return server;
@@ -164,6 +167,9 @@ ServiceConfig decode_service(const Napi::Object& object) {
   service.port = port(object, "port");
   if (has(object, "ports")) service.ports = decode_ports(object.Get("ports"));
   service.protocol = decode_protocol(text(object, "protocol"));
+  service.outbound = object.Get("outbound").ToBoolean();
+  bool pool_ok = false;
+  each(object, "pool", [&](const Napi::Value& item) { service.pool.push_back(IpAddress::parse(item.ToString().Utf8Value(), pool_ok)); });
   each(object, "matches", [&](const Napi::Value& item) { service.matches.push_back(decode_match(item.As<Napi::Object>())); });
   service.dscp = static_cast<std::uint8_t>(number(object, "dscp"));
   service.rules = decode_rules(object);

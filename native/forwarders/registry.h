@@ -66,7 +66,12 @@ inline FlowTuple outbound_translated(const WorkerState& state, SessionId id, con
 
 /// What translation inbound adds to the transport checksum; its inverse serves the way back.
 inline std::uint16_t l4_delta(const WorkerState& state, const Session& session, const SessionDetail& detail) {
-  return rewrite::delta(inbound_tuple(state, session, detail), inbound_translated(state, session, detail));
+  FlowTuple from = inbound_tuple(state, session, detail);
+  FlowTuple to = inbound_translated(state, session, detail);
+  if (session.protocol == net::kProtocolIcmp) {  // its checksum covers no addresses
+    from.source = from.destination = to.source = to.destination = IpAddress{};
+  }
+  return rewrite::delta(from, to);
 }
 
 /// Full NAT within a family: what most sessions are, and what the packet loop has no call for.

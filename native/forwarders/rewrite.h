@@ -47,9 +47,20 @@ inline void ipv6_addresses(std::uint8_t* l3, const IpAddress& source, const IpAd
   std::memcpy(ip->destination, &destination, 16);
 }
 
-/// ports() of what is neither TCP nor UDP: SCTP. AH and ESP have no ports, nothing of theirs is changed.
+/// ICMP echo: the identifier of whoever asked stands where ports have theirs (parse.h).
+inline void echo_identifier(std::uint8_t* l4, be16 source, be16 destination, std::uint16_t l4_delta) {
+  auto* icmp = reinterpret_cast<net::Icmp*>(l4);
+  const bool request = icmp->type == net::kIcmpEchoRequest || icmp->type == net::kIcmpv6EchoRequest;
+  if (!request && icmp->type != net::kIcmpEchoReply && icmp->type != net::kIcmpv6EchoReply) return;
+  const be16 identifier = request ? source : destination;
+  std::memcpy(&icmp->rest, &identifier, sizeof(identifier));
+  icmp->checksum = net::updated(icmp->checksum, l4_delta);
+}
+
+/// ports() of what is neither TCP nor UDP: SCTP and ICMP echo. AH and ESP have no ports, nothing of theirs is changed.
 [[gnu::noinline]] inline void other_ports(std::uint8_t* l4, std::uint32_t l4_length, std::uint8_t protocol, be16 source,
-                                          be16 destination) {
+                                          be16 destination, std::uint16_t l4_delta) {
+  if (protocol == net::kProtocolIcmp || protocol == net::kProtocolIcmpv6) return echo_identifier(l4, source, destination, l4_delta);
   if (protocol != net::kProtocolSctp) return;
   // A CRC is not incremental in a useful way: one pass over old bytes, one over new. The difference keeps a wrong one wrong.
   auto* sctp = reinterpret_cast<net::Sctp*>(l4);
@@ -78,7 +89,7 @@ inline void ipv6_addresses(std::uint8_t* l3, const IpAddress& source, const IpAd
     udp->checksum = net::updated(udp->checksum, l4_delta);
     if (udp->checksum.raw == 0) udp->checksum.raw = 0xffff;  // zero would mean "none"
   } else {
-    other_ports(l4, l4_length, protocol, source, destination);
+    other_ports(l4, l4_length, protocol, source, destination, l4_delta);
   }
 }
 

@@ -9,6 +9,7 @@
 #include "pipeline/icmp_error.h"
 #include "pipeline/icmp_translate.h"
 #include "pipeline/local.h"
+#include "pipeline/outbound.h"
 #include "pipeline/search.h"
 #include "sessions/sctp_state.h"
 #include "sessions/tcp_state.h"
@@ -35,6 +36,26 @@ bool send_round(WorkerState& state, const ServiceTable* service, const Packet& p
   return true;
 }
 
+/// Whether a packet of a NAT server can only be an answer to a client, and no connection that the server itself begins.
+bool is_only_an_answer(const WorkerState& state, const Packet& packet, const PacketMeta& meta) {
+  const ServiceTables& tables = *state.snapshot->services;
+  if (tables.outbound.empty()) return true;
+  if (meta.protocol == net::kProtocolTcp) return !tcp_may_open(meta.tcp_flags);
+  if (tables.nat_servers.contains({meta.source, meta.source_port, meta.protocol})) return true;
+  // It answers from any port: it depends on whether somebody has asked.
+  if (packet.hops != 0 || state.session_owners == nullptr) return false;
+  const std::uint32_t owner = state.session_owners->find(meta.hash);
+  return owner < state.workers && owner != state.worker;
+}
+
+/// A packet to somebody else's address: the answer of a NAT server, or one that a rule of the outbound gateway takes.
+const ServiceTable* outside_service(WorkerState& state, Packet& packet, const PacketMeta& meta, Verdict& verdict) {
+  if (is_from_nat_server(state, meta) && is_only_an_answer(state, packet, meta)) {
+    return verdict = to_owner(state, packet, meta.hash, DropReason::nat_no_session), nullptr;
+  }
+  return find_outbound(state, packet, meta, verdict);
+}
+
 }  // namespace
 
 SessionId classify_miss(WorkerState& state, Packet& packet, const PacketMeta& meta, Verdict& verdict) {
@@ -42,19 +63,19 @@ SessionId classify_miss(WorkerState& state, Packet& packet, const PacketMeta& me
   const ServiceTables& tables = *state.snapshot->services;
   const OwnedAddress* owned = tables.owner_of(meta.destination);
   // A v4-mapped destination inside an IPv6 header would look like our IPv4 address (net/address.h).
-  if (owned == nullptr || meta.ipv6 == meta.destination.is_v4()) {
-    if (is_from_nat_server(state, meta)) {
-      return verdict = to_owner(state, packet, meta.hash, DropReason::nat_no_session), kNoSession;
-    }
-    return verdict = Verdict::drop(DropReason::address_not_owned), kNoSession;
+  if (meta.ipv6 == meta.destination.is_v4()) return verdict = Verdict::drop(DropReason::address_not_owned), kNoSession;
+  const ServiceTable* service;
+  if (owned == nullptr) {
+    service = outside_service(state, packet, meta, verdict);
+    if (service == nullptr) return kNoSession;
+  } else {
+    const bool icmp = meta.protocol == net::kProtocolIcmp || meta.protocol == net::kProtocolIcmpv6;
+    // A reply to what an inside host asked has its session where the address belongs.
+    const bool reply = icmp && owned->kind == OwnedAddress::Kind::kLocal && !tables.outbound.empty() && is_echo_reply(meta);
+    if (icmp && !reply) return verdict = answer_icmp(state, packet, meta), kNoSession;
+    if (owned->kind == OwnedAddress::Kind::kLocal) return verdict = to_local_address(state, packet, *owned), kNoSession;
+    service = find_service(tables, packet, meta);
   }
-  if (meta.protocol == net::kProtocolIcmp || meta.protocol == net::kProtocolIcmpv6) {
-    verdict = answer_icmp(state, packet, meta);
-    return kNoSession;
-  }
-  if (owned->kind == OwnedAddress::Kind::kLocal) return verdict = to_local_address(state, packet, *owned), kNoSession;
-
-  const ServiceTable* service = find_service(tables, packet, meta);
   if (meta.protocol == net::kProtocolTcp && !tcp_may_open(meta.tcp_flags) && send_round(state, service, packet, meta, verdict)) {
     return kNoSession;
   }

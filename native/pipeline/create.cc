@@ -46,9 +46,18 @@ ForwardMode mode_for(const WorkerState& state, const ServerIdentity& server, con
   return hairpin ? ForwardMode::kFullNat : server.mode;
 }
 
+/// The addresses that a session of this worker may have.
+const std::vector<LocalSlot>& locals_for(const WorkerState& state, const ServerIdentity& server, const Session& session) {
+  const ServiceTables& tables = *state.snapshot->services;
+  if (session.mode != ForwardMode::kSnat) return tables.locals_of_worker[state.worker][server.address.is_v4() ? 0 : 1];
+  static const std::vector<LocalSlot> none;
+  const auto pool = tables.pools.find(session.service);
+  return pool == tables.pools.end() ? none : pool->second[state.worker][session.client.is_v4() ? 0 : 1];
+}
+
 /// Takes a local address and port where the mode needs them.
 bool take_local_port(WorkerState& state, const ServerIdentity& server, Session& session, const SessionDetail& detail) {
-  const auto& locals = state.snapshot->services->locals_of_worker[state.worker][server.address.is_v4() ? 0 : 1];
+  const auto& locals = locals_for(state, server, session);
   const std::uint32_t space = port_space(state, session, detail);
   std::optional<LocalPort> port;
   if (state.snapshot->services->endpoints_overlap) [[unlikely]] {
@@ -148,7 +157,7 @@ SessionId begin_session(WorkerState& state, const ServiceTable& service, const P
   session.flags = meta.ipv6 ? session_flag::kIpv6 : std::uint8_t{0};
   if (service.scheduler == QuicConnectionId::kKind) session.flags |= session_flag::kConnectionId;
   if (is_one_way(server.mode)) session.flags |= session_flag::kOneWay;
-  if (server.address.is_v4() == meta.ipv6) session.flags |= session_flag::kCrossFamily;
+  if (server.mode != ForwardMode::kSnat && server.address.is_v4() == meta.ipv6) session.flags |= session_flag::kCrossFamily;
   if (state.service_slots[service.slot].address != meta.destination) {
     session.flags |= session_flag::kWideKey;
     detail.destination = meta.destination;

@@ -5,6 +5,7 @@
 #include "pipeline/classify.h"
 #include "pipeline/fragment_out.h"
 #include "pipeline/icmp_error.h"
+#include "pipeline/outbound.h"
 #include "pipeline/search.h"
 #include "pipeline/session_key.h"
 #include "pipeline/track.h"
@@ -293,7 +294,8 @@ void forward_fragment(WorkerState& state, const NetworkView& network, Datagram& 
   const bool too_big = static_cast<std::int32_t>(meta.l3_length) + grown > hop->mtu;
   if (too_big && !may_be_cut(packet, meta)) {
     verdict = refuse_with_icmp(state, packet, meta, IcmpError::kTooBig,
-                               static_cast<std::uint32_t>(static_cast<std::int32_t>(hop->mtu) - grown), DropReason::mtu_exceeded);
+                               static_cast<std::uint32_t>(static_cast<std::int32_t>(hop->mtu) - grown), DropReason::mtu_exceeded,
+                               teller_of(state, session, direction));
     return;
   }
   if (!is_later_fragment(meta)) {

@@ -58,13 +58,14 @@ bool may_be_told(const Packet& packet, const PacketMeta& meta) {
 }  // namespace
 
 Verdict refuse_with_icmp(WorkerState& state, Packet& packet, const PacketMeta& meta, IcmpError error, std::uint32_t mtu,
-                         DropReason reason) {
+                         DropReason reason, const IpAddress* from) {
   if (!may_be_told(packet, meta) || !take_token(state)) return Verdict::drop(reason);
   const auto ip_header = static_cast<std::uint32_t>(meta.ipv6 ? sizeof(net::Ipv6) : sizeof(net::Ipv4));
   const std::uint32_t headers = ip_header + static_cast<std::uint32_t>(sizeof(net::Icmp));
   const std::uint32_t largest = meta.ipv6 ? kLargestIpv6 : kLargestIpv4;
   const std::uint32_t quoted = std::min(packet.length - meta.l3_offset, largest - headers);
 
+  const IpAddress source = from != nullptr ? *from : meta.destination;
   std::uint8_t neighbour[6];
   std::memcpy(neighbour, packet.data + 6, 6);
   std::uint8_t* frame = packet.data - headers;
@@ -86,9 +87,9 @@ Verdict refuse_with_icmp(WorkerState& state, Packet& packet, const PacketMeta& m
     ip->payload_length = be16(static_cast<std::uint16_t>(icmp_length));
     ip->next_header = net::kProtocolIcmpv6;
     ip->hop_limit = kTtl;
-    std::memcpy(ip->source, &meta.destination, 16);
+    std::memcpy(ip->source, &source, 16);
     std::memcpy(ip->destination, &meta.source, 16);
-    sum = net::add_address(net::add_address(sum, meta.source), meta.destination);
+    sum = net::add_address(net::add_address(sum, meta.source), source);
     sum += be32(icmp_length).raw;
     sum += be32(net::kProtocolIcmpv6).raw;
   } else {
@@ -101,7 +102,7 @@ Verdict refuse_with_icmp(WorkerState& state, Packet& packet, const PacketMeta& m
     ip->ttl = kTtl;
     ip->protocol = net::kProtocolIcmp;
     ip->checksum.raw = 0;
-    ip->source = meta.destination.v4_part();
+    ip->source = source.v4_part();
     ip->destination = meta.source.v4_part();
     ip->checksum = net::finish(net::add_bytes(0, ip, sizeof(net::Ipv4)));
   }

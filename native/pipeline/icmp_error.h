@@ -16,10 +16,10 @@ enum class IcmpError : std::uint8_t {
   kPortUnreachable
 };
 
-/// Turns the packet into an error about itself, from the address that it was sent to, back to the neighbour that it came from.
+/// Turns the packet into an error about itself, from the address that it was sent to or from `from`, back to the neighbour that it came from.
 /// The packet must be as it arrived. It counts as dropped for `reason` either way; no error is sent about ICMP errors, and not
 /// more than the limit per second (RFC 1812 4.3.2.8).
 Verdict refuse_with_icmp(WorkerState& state, Packet& packet, const PacketMeta& meta, IcmpError error, std::uint32_t mtu,
-                         DropReason reason);
+                         DropReason reason, const IpAddress* from = nullptr);
 
 }  // namespace millrace

@@ -45,6 +45,16 @@ bool has_ports(std::uint8_t protocol) {
   return protocol == net::kProtocolTcp || protocol == net::kProtocolUdp || protocol == net::kProtocolSctp;
 }
 
+bool is_echo_request(std::uint8_t protocol, std::uint8_t type) {
+  return (protocol == net::kProtocolIcmp && type == net::kIcmpEchoRequest) ||
+         (protocol == net::kProtocolIcmpv6 && type == net::kIcmpv6EchoRequest);
+}
+
+bool is_echo(std::uint8_t protocol, std::uint8_t type) {
+  return is_echo_request(protocol, type) || (protocol == net::kProtocolIcmp && type == net::kIcmpEchoReply) ||
+         (protocol == net::kProtocolIcmpv6 && type == net::kIcmpv6EchoReply);
+}
+
 bool read_ipv4_quote(Quote& quote) {
   if (quote.length < sizeof(net::Ipv4)) return false;
   const auto* ip = reinterpret_cast<const net::Ipv4*>(quote.bytes);
@@ -104,7 +114,11 @@ bool read_quote(const std::uint8_t* bytes, std::uint32_t length, bool ipv6, Quot
   if ((quote.fragment & kFragmentOffset) != 0) return false;
   // Nothing behind the quoted packet's own end is it, were it whole.
   if (quote.length - quote.l4 < kQuotedTransport || quote.total - quote.l4 < kQuotedTransport) return false;
-  if (has_ports(quote.protocol)) {
+  if (is_echo(quote.protocol, bytes[quote.l4])) {
+    const bool request = is_echo_request(quote.protocol, bytes[quote.l4]);
+    std::memcpy(request ? &quote.source_port : &quote.destination_port, bytes + quote.l4 + 4, 2);
+    (request ? quote.destination_port : quote.source_port) = kEchoPort;
+  } else if (has_ports(quote.protocol)) {
     std::memcpy(&quote.source_port, bytes + quote.l4, 2);
     std::memcpy(&quote.destination_port, bytes + quote.l4 + 2, 2);
   }
@@ -171,6 +185,12 @@ net::Sum pseudo_header(const IpAddress& source, const IpAddress& destination, st
 /// Puts the quoted packet's ports and transport checksum back to what they were before translation.
 void restore_transport(std::uint8_t* l4, std::uint32_t length, std::uint8_t protocol, be16 source, be16 destination,
                        std::uint16_t delta) {
+  if (is_echo(protocol, l4[0])) {
+    std::memcpy(l4 + 4, is_echo_request(protocol, l4[0]) ? &source : &destination, 2);
+    auto* icmp = reinterpret_cast<net::Icmp*>(l4);
+    icmp->checksum = net::updated(icmp->checksum, delta);
+    return;
+  }
   if (!has_ports(protocol)) return;
   std::memcpy(l4, &source, 2);
   std::memcpy(l4 + 2, &destination, 2);

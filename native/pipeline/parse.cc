@@ -195,8 +195,7 @@ bool parse_udp(const Packet& packet, PacketMeta& meta, DropReason& reason) {
 }
 
 /// What a packet means: its first chunk; an ABORT behind the cookie chunks, which may be bundled, counts more. All chunks are for
-/// the
-/// hosts to judge.
+/// the hosts to judge.
 SctpEvent event_of(const std::uint8_t* chunks, std::uint32_t room) {
   const auto* first = reinterpret_cast<const net::SctpChunk*>(chunks);
   const std::uint32_t second = (first->length.host() + 3u) / 4u * 4u;
@@ -220,6 +219,18 @@ bool parse_sctp(const Packet& packet, PacketMeta& meta, DropReason& reason) {
   meta.destination_port = sctp->destination_port;
   meta.tcp_flags = static_cast<std::uint8_t>(event_of(packet.data + first, packet.length - first));
   return true;
+}
+
+/// The type, and of echo the identifier; not where the packet may only be answered here and not sent on.
+void parse_echo(const Packet& packet, PacketMeta& meta) {
+  const auto* icmp = at<net::Icmp>(packet, meta.l4_offset);
+  meta.tcp_flags = icmp->type;
+  const bool request = icmp->type == (meta.ipv6 ? net::kIcmpv6EchoRequest : net::kIcmpEchoRequest);
+  const bool reply = icmp->type == (meta.ipv6 ? net::kIcmpv6EchoReply : net::kIcmpEchoReply);
+  if (icmp->code != 0 || (!request && !reply) || meta.ttl <= 1) return;
+  const be16 identifier(static_cast<std::uint16_t>(icmp->rest.host() >> 16));
+  meta.source_port = request ? identifier : kEchoPort;
+  meta.destination_port = request ? kEchoPort : identifier;
 }
 
 /// Of a fragment only what has sessions is anybody's: an ICMP message has to be whole to be answered or translated.
@@ -262,7 +273,7 @@ bool parse_transport(const Packet& packet, PacketMeta& meta, DropReason& reason)
     case net::kProtocolIcmpv6:
       if ((meta.protocol == net::kProtocolIcmpv6) != meta.ipv6) return reason = DropReason::protocol_unsupported, false;
       if (packet.length - meta.l4_offset < sizeof(net::Icmp)) return reason = DropReason::icmp_unsupported, false;
-      meta.tcp_flags = packet.data[meta.l4_offset];
+      parse_echo(packet, meta);
       return true;
     default:
       return reason = DropReason::protocol_unsupported, false;

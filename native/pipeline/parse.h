@@ -18,6 +18,10 @@ namespace millrace {
 inline constexpr std::uint16_t kMoreFragments = 0x2000;
 inline constexpr std::uint16_t kFragmentOffset = 0x1fff;
 
+/// ICMP echo has its identifier in the place of the port of whoever asked, and this in the place of the other one; ICMP errors have no
+/// ports. So requests, replies and errors never look alike.
+inline constexpr be16 kEchoPort{8};
+
 /// What the parser found, one cache line per packet of a batch. Offsets are from the first byte of the frame.
 struct alignas(64) PacketMeta {
   IpAddress source;
@@ -41,6 +45,12 @@ struct alignas(64) PacketMeta {
   std::uint16_t fragment_header = 0;
 };
 static_assert(sizeof(PacketMeta) == 64);
+
+/// Whether this is an answer to an ICMP echo request.
+inline bool is_echo_reply(const PacketMeta& meta) {
+  return meta.source_port == kEchoPort && (meta.ipv6 ? meta.protocol == net::kProtocolIcmpv6 && meta.tcp_flags == net::kIcmpv6EchoReply
+                                                     : meta.protocol == net::kProtocolIcmp && meta.tcp_flags == net::kIcmpEchoReply);
+}
 
 /// Whether this is a fragment without the transport header.
 inline bool is_later_fragment(const PacketMeta& meta) { return (meta.fragment & kFragmentOffset) != 0; }

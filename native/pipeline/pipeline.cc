@@ -11,6 +11,7 @@
 #include "pipeline/fragments.h"
 #include "pipeline/icmp_error.h"
 #include "pipeline/mss.h"
+#include "pipeline/outbound.h"
 #include "pipeline/parse.h"
 #include "pipeline/parse_fast.h"
 #include "pipeline/persistence.h"
@@ -45,7 +46,8 @@ bool is_syn(const PacketMeta& meta) { return meta.protocol == net::kProtocolTcp 
                                        PacketMeta& meta, const NextHop& hop, std::int32_t grown, Verdict& verdict) {
   if (!may_be_cut(packet, meta)) {
     verdict = refuse_with_icmp(state, packet, meta, IcmpError::kTooBig,
-                               static_cast<std::uint32_t>(static_cast<std::int32_t>(hop.mtu) - grown), DropReason::mtu_exceeded);
+                               static_cast<std::uint32_t>(static_cast<std::int32_t>(hop.mtu) - grown), DropReason::mtu_exceeded,
+                               teller_of(state, session, direction));
     return;
   }
   track(state, id, session, direction, meta, packet.length);
@@ -132,8 +134,12 @@ bool is_opening(Direction direction, const PacketMeta& meta) {
 
 /// Of what the parser refuses, only an expired TTL is somebody's to hear of.
 Verdict refuse_unparsed(WorkerState& state, Packet& packet, const PacketMeta& meta, DropReason reason) {
-  if (reason != DropReason::ttl_expired || state.snapshot->services->owner_of(meta.destination) == nullptr)
-    return Verdict::drop(reason);
+  if (reason != DropReason::ttl_expired) return Verdict::drop(reason);
+  if (state.snapshot->services->owner_of(meta.destination) == nullptr) {
+    const IpAddress* gateway = gateway_address(state, packet, meta);
+    if (gateway == nullptr) return Verdict::drop(reason);
+    return refuse_with_icmp(state, packet, meta, IcmpError::kTtlExceeded, 0, reason, gateway);
+  }
   return refuse_with_icmp(state, packet, meta, IcmpError::kTtlExceeded, 0, reason);
 }
 

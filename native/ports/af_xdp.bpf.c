@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // Decides in the driver which packets belong to the balancer: those whose destination is one of its own addresses (a VIP or a
 // local address) or lies in a prefix of VIPs go to the worker of the receive queue they arrived on, and so do answers of servers in
-// mode nat, whose destination is a client; everything else goes to the kernel's stack, addresses of the kernel inside such a prefix
-// included. ports/selection.h is the same decision for captures. So ARP, neighbour
-// discovery, ssh, routing daemons and health checks never pass through a data queue.
+// mode nat, whose destination is a client, and packets of inside hosts that a rule of the outbound gateway takes; everything else goes
+// to the kernel's stack, addresses of the kernel inside such a prefix included. ports/selection.h and ports/outbound_selection.h are the
+// same decision for captures. So ARP, neighbour discovery, ssh, routing daemons and health checks never pass through a data queue.
 // Guarantees: never drops; a packet that it cannot read is the kernel's; without a socket on the queue the packet is the
 // kernel's; received = to_workers + to_kernel at every instant between two packets. Runs in NAPI context (native mode) or after
 // the skb was made (SKB mode), on the CPU of the receive queue.
@@ -119,6 +119,125 @@ static __always_inline int is_owned(const struct address* destination) {
   struct prefix_key key = {.length = 128, .address = *destination};
   const __u8* found = bpf_map_lookup_elem(&prefixes, &key);
   return found && *found == TO_WORKERS;
+}
+
+// A rule of the outbound gateway: ports in host byte order, protocol 0 for all that it can carry (TCP, UDP, echo). Layout shared with
+// xdp_attachment.cc.
+struct outbound_rule {
+  struct address source;
+  struct address source_mask;
+  struct address destination;
+  struct address destination_mask;
+  __u16 port_low;
+  __u16 port_high;
+  __u8 protocol;
+  __u8 reserved[3];
+};
+
+#define MAX_OUTBOUND_RULES 64
+
+// Two sets, of which one is in use: rules change all at once.
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 2 * MAX_OUTBOUND_RULES);
+  __type(key, __u32);
+  __type(value, struct outbound_rule);
+} outbound_rules SEC(".maps");
+
+// Number of the first rule in use, and in the upper half how many there are.
+volatile __u32 outbound_in_use;
+
+enum outbound_kind { OUTBOUND_OTHER, OUTBOUND_WITH_PORT, OUTBOUND_LATER_FRAGMENT, OUTBOUND_ERROR };
+
+struct outbound_packet {
+  struct address source;
+  struct address destination;
+  enum outbound_kind kind;
+  __u16 port;
+  __u8 protocol;
+};
+
+static __always_inline __u32 differs(const struct address* a, const struct address* b, const struct address* mask) {
+  return ((a->words[0] ^ b->words[0]) & mask->words[0]) | ((a->words[1] ^ b->words[1]) & mask->words[1]) |
+         ((a->words[2] ^ b->words[2]) & mask->words[2]) | ((a->words[3] ^ b->words[3]) & mask->words[3]);
+}
+
+// The same as ports/outbound_selection.h.
+static __always_inline int takes_outbound(const struct outbound_packet* packet) {
+  if (packet->kind == OUTBOUND_OTHER) return 0;
+  const __u32 in_use = outbound_in_use;
+  for (__u32 i = 0; i < MAX_OUTBOUND_RULES; i++) {
+    if (i >= in_use >> 16) break;
+    const __u32 number = (in_use & 0xffff) + i;
+    const struct outbound_rule* rule = bpf_map_lookup_elem(&outbound_rules, &number);
+    if (!rule) return 0;
+    if (differs(&packet->source, &rule->source, &rule->source_mask) |
+        differs(&packet->destination, &rule->destination, &rule->destination_mask))
+      continue;
+    if (packet->kind != OUTBOUND_ERROR) {
+      if (rule->protocol != 0 && rule->protocol != packet->protocol) continue;
+      if (packet->kind == OUTBOUND_WITH_PORT && (packet->port < rule->port_low || packet->port > rule->port_high)) continue;
+    }
+    // Addresses of the kernel are no destinations of others.
+    return bpf_map_lookup_elem(&kernel_addresses, &packet->destination) == 0;
+  }
+  return 0;
+}
+
+static __always_inline void read_outbound(struct outbound_packet* packet, __u8 protocol, int later, const void* l4, const void* end) {
+  packet->protocol = protocol;
+  if (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP) {
+    const __be16* ports = l4;
+    if (later) {
+      packet->kind = OUTBOUND_LATER_FRAGMENT;
+    } else if ((const void*)(ports + 2) <= end) {
+      packet->kind = OUTBOUND_WITH_PORT;
+      packet->port = bpf_ntohs(ports[1]);
+    }
+    return;
+  }
+  const __u8* type = l4;
+  if (later || (const void*)(type + 1) > end) return;
+  if (protocol == IPPROTO_ICMP) {
+    if (*type == 8) packet->kind = OUTBOUND_WITH_PORT;
+    if (*type == 3 || *type == 11 || *type == 12) packet->kind = OUTBOUND_ERROR;
+  } else if (protocol == IPPROTO_ICMPV6) {
+    if (*type == 128) packet->kind = OUTBOUND_WITH_PORT;
+    if (*type >= 1 && *type <= 4) packet->kind = OUTBOUND_ERROR;
+  }
+}
+
+static __always_inline int is_outbound_v4(const struct iphdr* ip, const void* end) {
+  if ((const void*)(ip + 1) > end || ip->ihl < 5) return 0;
+  struct outbound_packet packet = {
+      .source = {{0, 0, bpf_htonl(0xffff), ip->saddr}},
+      .destination = {{0, 0, bpf_htonl(0xffff), ip->daddr}},
+      .kind = OUTBOUND_OTHER,
+  };
+  read_outbound(&packet, ip->protocol, (ip->frag_off & bpf_htons(0x1fff)) != 0, (const void*)ip + ip->ihl * 4, end);
+  return takes_outbound(&packet);
+}
+
+static __always_inline int is_outbound_v6(const struct ipv6hdr* ip, const void* end) {
+  if ((const void*)(ip + 1) > end) return 0;
+  struct outbound_packet packet = {.kind = OUTBOUND_OTHER};
+  __builtin_memcpy(&packet.source, &ip->saddr, sizeof(packet.source));
+  __builtin_memcpy(&packet.destination, &ip->daddr, sizeof(packet.destination));
+  if (packet.source.words[0] == 0 && packet.source.words[1] == 0 && packet.source.words[2] == bpf_htonl(0xffff)) return 0;
+  if (packet.destination.words[0] == 0 && packet.destination.words[1] == 0 && packet.destination.words[2] == bpf_htonl(0xffff))
+    return 0;
+  const void* l4 = ip + 1;
+  __u8 protocol = ip->nexthdr;
+  int later = 0;
+  if (protocol == IPPROTO_FRAGMENT) {
+    const __u8* fragment = l4;
+    if ((const void*)(fragment + 8) > end) return 0;
+    protocol = fragment[0];
+    later = fragment[2] != 0 || (fragment[3] & 0xf8) != 0;
+    l4 = fragment + 8;
+  }
+  read_outbound(&packet, protocol, later, l4, end);
+  return takes_outbound(&packet);
 }
 
 // Fragments are judged by their address alone: a worker counts them, the kernel would answer or forward them.
@@ -263,10 +382,16 @@ static __always_inline int is_for_workers(const void* data, const void* end) {
     type = tag->type;
     next = tag + 1;
   }
-  // What is sent to many is no answer to a client.
-  const int may_be_answer = nat_in_use != 0 && (ethernet->h_dest[0] & 1) == 0;
-  if (type == bpf_htons(ETH_P_IP)) return is_owned_v4(next, end) || (may_be_answer && is_from_nat_v4(next, end));
-  if (type == bpf_htons(ETH_P_IPV6)) return is_owned_v6(next, end) || (may_be_answer && is_from_nat_v6(next, end));
+  // What is sent to many is no answer to a client and goes through no gateway.
+  const int to_one = (ethernet->h_dest[0] & 1) == 0;
+  const int may_be_answer = nat_in_use != 0 && to_one;
+  const int may_pass = outbound_in_use != 0 && to_one;
+  if (type == bpf_htons(ETH_P_IP)) {
+    return is_owned_v4(next, end) || (may_be_answer && is_from_nat_v4(next, end)) || (may_pass && is_outbound_v4(next, end));
+  }
+  if (type == bpf_htons(ETH_P_IPV6)) {
+    return is_owned_v6(next, end) || (may_be_answer && is_from_nat_v6(next, end)) || (may_pass && is_outbound_v6(next, end));
+  }
   return 0;
 }
 

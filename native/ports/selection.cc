@@ -12,24 +12,6 @@ namespace {
 constexpr std::size_t kTagLength = 4;
 constexpr int kMaxTags = 2;
 
-struct Inside {
-  be16 type{};
-  std::span<const std::uint8_t> l3;
-};
-
-/// What is behind the Ethernet header and its tags.
-std::optional<Inside> inside(std::span<const std::uint8_t> frame) {
-  if (frame.size() < sizeof(net::Ethernet)) return std::nullopt;
-  std::size_t offset = sizeof(net::Ethernet);
-  be16 type = reinterpret_cast<const net::Ethernet*>(frame.data())->type;
-  for (int i = 0; i < kMaxTags && (type == net::kEtherTypeVlan || type == net::kEtherTypeServiceVlan); i++) {
-    if (frame.size() < offset + kTagLength) return std::nullopt;
-    std::memcpy(&type, frame.data() + offset + 2, sizeof(type));
-    offset += kTagLength;
-  }
-  return Inside{type, frame.subspan(offset)};
-}
-
 std::optional<IpAddress> steerable_ipv6(std::span<const std::uint8_t> l3) {
   if (l3.size() < sizeof(net::Ipv6)) return std::nullopt;
   const auto* ip = reinterpret_cast<const net::Ipv6*>(l3.data());
@@ -61,8 +43,20 @@ constexpr std::size_t kDestinationPort = 2;
 
 }  // namespace
 
+std::optional<TaggedPacket> behind_tags(std::span<const std::uint8_t> frame) {
+  if (frame.size() < sizeof(net::Ethernet)) return std::nullopt;
+  std::size_t offset = sizeof(net::Ethernet);
+  be16 type = reinterpret_cast<const net::Ethernet*>(frame.data())->type;
+  for (int i = 0; i < kMaxTags && (type == net::kEtherTypeVlan || type == net::kEtherTypeServiceVlan); i++) {
+    if (frame.size() < offset + kTagLength) return std::nullopt;
+    std::memcpy(&type, frame.data() + offset + 2, sizeof(type));
+    offset += kTagLength;
+  }
+  return TaggedPacket{type, frame.subspan(offset)};
+}
+
 std::optional<IpAddress> steerable_destination(std::span<const std::uint8_t> frame) {
-  const auto found = inside(frame);
+  const auto found = behind_tags(frame);
   if (!found) return std::nullopt;
   if (found->type == net::kEtherTypeIpv6) return steerable_ipv6(found->l3);
   if (found->type != net::kEtherTypeIpv4 || found->l3.size() < sizeof(net::Ipv4)) return std::nullopt;
@@ -122,7 +116,7 @@ bool AnswerSelection::wants_ipv6(std::span<const std::uint8_t> l3) const {
 
 bool AnswerSelection::wants(std::span<const std::uint8_t> frame) const {
   if (servers_.empty()) return false;
-  const auto found = inside(frame);
+  const auto found = behind_tags(frame);
   if (!found || (frame[0] & 1) != 0) return false;
   if (found->type == net::kEtherTypeIpv4) return wants_ipv4(found->l3);
   return found->type == net::kEtherTypeIpv6 && wants_ipv6(found->l3);

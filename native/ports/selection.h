@@ -1,7 +1,6 @@
 // Which packets of a capture the XDP program would give to workers: the decision of af_xdp.bpf.c, for replay.
 // Guarantees: the same answer as the program for every frame (test/native/ports/selection_test.cc compares them in the kernel);
-// reads
-// only inside the frame. Threads: any. Immutable once made.
+// reads only inside the frame. Threads: any. Immutable once made.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +12,14 @@
 #include "tables/snapshot.h"
 
 namespace millrace {
+
+/// An IP packet, or something else, behind the Ethernet header and its tags.
+struct TaggedPacket {
+  be16 type{};
+  std::span<const std::uint8_t> l3;
+};
+/// None when the frame ends before.
+std::optional<TaggedPacket> behind_tags(std::span<const std::uint8_t> frame);
 
 /// The destination of an IP packet behind up to two tags, unless it is the kernel's by its kind (neighbour discovery).
 std::optional<IpAddress> steerable_destination(std::span<const std::uint8_t> frame);

@@ -103,11 +103,32 @@ NatServerKey nat_server_key(const IpAddress& address, be16 port, std::uint8_t pr
   return key;
 }
 
+/// Layout of struct outbound_rule in af_xdp.bpf.c.
+struct OutboundRule {
+  IpAddress source;
+  IpAddress source_mask;
+  IpAddress destination;
+  IpAddress destination_mask;
+  std::uint16_t port_low;
+  std::uint16_t port_high;
+  std::uint8_t protocol;
+  std::uint8_t reserved[3];
+};
+static_assert(sizeof(OutboundRule) == 72);
+
+OutboundRule outbound_rule(const ServiceMatch& match) {
+  const IpAddress ones{~0ull, ~0ull};
+  const auto mask = [&](const Prefix& prefix) { return masked(ones, prefix.length); };
+  return {masked(match.source.address, match.source.length), mask(match.source), masked(match.destination.address, match.destination.length),
+          mask(match.destination), match.ports.low, match.ports.high, match.protocol, {}};
+}
+
 }  // namespace
 
 struct XdpAttachment::Program {
   millrace_af_xdp* skeleton = nullptr;
   int prefix_map = -1;
+  int outbound_map = -1;
   int socket_map = -1;
   int statistics_map = -1;
   int program = -1;
@@ -176,6 +197,7 @@ Result<void> XdpAttachment::load(std::uint64_t capabilities) {
   owned_.map = bpf_map__fd(program->skeleton->maps.owned);
   kernel_addresses_.map = bpf_map__fd(program->skeleton->maps.kernel_addresses);
   nat_servers_.map = bpf_map__fd(program->skeleton->maps.nat_servers);
+  program->outbound_map = bpf_map__fd(program->skeleton->maps.outbound_rules);
   program->socket_map = bpf_map__fd(program->skeleton->maps.sockets);
   program->statistics_map = bpf_map__fd(program->skeleton->maps.statistics);
   program->program = bpf_program__fd(program->skeleton->progs.millrace_xdp);
@@ -296,6 +318,26 @@ Result<void> XdpAttachment::set_owned_prefixes(std::span<const Prefix> vips, std
   if (auto r = store_prefixes(vips, prefixes_, 1); !r) return r;
   if (auto r = drop_prefixes(vips, prefixes_); !r) return r;
   return drop_prefixes(excepted, excepted_);
+}
+
+Result<void> XdpAttachment::set_outbound(std::span<const ServiceMatch> rules) {
+  if (std::equal(rules.begin(), rules.end(), outbound_.begin(), outbound_.end())) return {};
+  if (rules.size() > kMaxOutboundRules) {
+    return Error{"limit_exceeded", std::to_string(rules.size()) + " matches of the outbound gateway on interface " + probe_.name +
+                                       "; at most " + std::to_string(kMaxOutboundRules) + " are possible.", E2BIG};
+  }
+  std::uint32_t& in_use = const_cast<std::uint32_t&>(program_->skeleton->bss->outbound_in_use);
+  const std::uint32_t first = (in_use & 0xffff) == 0 ? kMaxOutboundRules : 0;
+  for (std::uint32_t i = 0; i < rules.size(); i++) {
+    const OutboundRule rule = outbound_rule(rules[i]);
+    const std::uint32_t number = first + i;
+    if (bpf_map_update_elem(program_->outbound_map, &number, &rule, BPF_ANY) != 0) {
+      return xdp_error(probe_.name, "cannot add a rule of the outbound gateway to the XDP program", errno, "", read_capabilities());
+    }
+  }
+  outbound_.assign(rules.begin(), rules.end());
+  __atomic_store_n(&in_use, rules.empty() ? 0 : first | static_cast<std::uint32_t>(rules.size()) << 16, __ATOMIC_RELEASE);
+  return {};
 }
 
 Result<void> XdpAttachment::store_prefixes(std::span<const Prefix> wanted, std::vector<Prefix>& stored, std::uint8_t verdict) {

@@ -18,6 +18,7 @@
 #include "net/prefix.h"
 #include "ports/interface_check.h"
 #include "ports/interface_probe.h"
+#include "tables/service_index.h"
 #include "tables/slots.h"
 #include "tables/snapshot.h"
 
@@ -60,8 +61,11 @@ class XdpAttachment {
   Result<void> set_owned_prefixes(std::span<const Prefix> vips, std::span<const IpAddress> kernel);
   /// Makes these the places that NAT servers answer from (address, port or 0 for any, protocol), in the same way.
   Result<void> set_nat_servers(std::span<const ServiceKey> servers);
-  /// Makes these the addresses of the host itself: what NAT servers send to them stays the kernel's.
+  /// Makes these the addresses of the host itself: what NAT servers and inside hosts send to them stays the kernel's.
   Result<void> set_kernel_addresses(std::span<const IpAddress> addresses);
+  /// Makes these the packets that the outbound gateway takes on this interface, all at once; those to addresses of the kernel
+  /// excepted (set_kernel_addresses()). Errors: limit_exceeded, xdp_unsupported.
+  Result<void> set_outbound(std::span<const ServiceMatch> rules);
 
   /// Lets the packets of receive queue `queue` flow to the AF_XDP socket `fd`, which must be bound to that queue.
   /// The kernel forgets the socket by itself when it closes. Errors: interface_queues_too_few, xdp_unsupported.
@@ -77,6 +81,7 @@ class XdpAttachment {
   /// What was found before attaching.
   const InterfaceProbe& probe() const { return probe_; }
 
+  static constexpr std::uint32_t kMaxOutboundRules = 64;
   /// The most owned addresses.
   static constexpr std::uint32_t kMaxAddresses = kMaxOwnedAddresses;
 
@@ -112,6 +117,7 @@ class XdpAttachment {
   KernelSet<16> owned_;
   KernelSet<16> kernel_addresses_;
   KernelSet<20> nat_servers_;
+  std::vector<ServiceMatch> outbound_;
   std::unique_ptr<Program> program_;
   int lock_fd_ = -1;
   int link_fd_ = -1;

@@ -56,10 +56,14 @@ struct ServiceConfig {
   std::vector<AccessRule> access{};
   bool allow_others = true;
   OnRemoval on_removal = OnRemoval::kKeep;
+  /// A rule of the outbound gateway: its packets leave with addresses of `pool`. Its one server stands for all destinations.
+  bool outbound = false;
+  std::vector<IpAddress> pool{};
 };
 
 /// The addresses and prefixes that are ours because of a service.
 inline std::vector<Prefix> vips_of(const ServiceConfig& service) {
+  if (service.outbound) return {};  // destinations are others'
   if (service.matches.empty()) return {Prefix{service.address, service.vip_length}};
   std::vector<Prefix> vips;
   for (const ServiceMatch& match : service.matches) vips.push_back(match.destination);

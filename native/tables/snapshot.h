@@ -113,6 +113,8 @@ enum class OnRemoval : std::uint8_t {
   kDrop,   ///< their packets are dropped; if the server comes back in time, they go on
   kReset,  ///< both ends are told
 };
+/// Per worker: its local addresses by family (0 IPv4, 1 IPv6).
+using LocalsOfWorkers = std::vector<std::array<std::vector<LocalSlot>, 2>>;
 
 /// Services and local addresses: changes with the configuration.
 struct ServiceTables {
@@ -126,8 +128,11 @@ struct ServiceTables {
   std::unordered_set<ServiceKey, ServiceKeyHash> nat_servers;
   /// Their addresses.
   std::unordered_set<IpAddress, AddressHash> nat_hosts;
-  /// Per worker: its local addresses by family (0 IPv4, 1 IPv6).
-  std::vector<std::array<std::vector<LocalSlot>, 2>> locals_of_worker;
+  /// The addresses that servers see.
+  LocalsOfWorkers locals_of_worker;
+  /// Rules of the outbound gateway, for packets to addresses that are not ours, and the addresses of each of them.
+  ServiceIndex outbound;
+  std::unordered_map<ServiceSlot, LocalsOfWorkers> pools;
   /// Keeps the tables that `services` points to.
   std::vector<std::shared_ptr<const ServiceTable>> owners;
   /// Servers whose sessions some scheduler counts (tables/load_table.h).

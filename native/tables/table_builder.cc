@@ -68,7 +68,9 @@ Result<void> TableBuilder::check_limits(const TablesConfig& config) const {
       if (find_alike(present, service.protocol, server) == nullptr) servers++;
     }
   }
-  std::unordered_set<IpAddress, AddressHash> owned(config.local_addresses.begin(), config.local_addresses.end());
+  std::vector<IpAddress> own = config.local_addresses;
+  for (const ServiceConfig& service : config.services) own.insert(own.end(), service.pool.begin(), service.pool.end());
+  std::unordered_set<IpAddress, AddressHash> owned(own.begin(), own.end());
   std::size_t prefixes = owned_prefixes().size();
   for (const ServiceConfig& service : config.services) {
     for (const Prefix& vips : millrace::vips_of(service)) {
@@ -83,7 +85,7 @@ Result<void> TableBuilder::check_limits(const TablesConfig& config) const {
   if (owned.size() > kMaxOwnedAddresses) {
     return Error{"limit_exceeded", "more than 65536 VIPs and local addresses, those still draining included", 0};
   }
-  for (const IpAddress& address : config.local_addresses) locals += local_entries_.contains(address.to_string()) ? 0 : 1;
+  for (const IpAddress& address : own) locals += local_entries_.contains(address.to_string()) ? 0 : 1;
   if (services > kMaxServices) return Error{"limit_exceeded", "more than 131072 services, those still draining included", 0};
   if (servers > kMaxServers) return Error{"limit_exceeded", "more than 262144 servers, those still draining included", 0};
   if (locals > kMaxLocals) return Error{"limit_exceeded", "more than 65536 local addresses, those still draining included", 0};
@@ -92,7 +94,7 @@ Result<void> TableBuilder::check_limits(const TablesConfig& config) const {
 
 Result<std::shared_ptr<const ServiceTables>> TableBuilder::apply(const TablesConfig& config) {
   if (auto r = check_limits(config); !r) return r.error();
-  apply_locals(config.local_addresses);
+  apply_locals(config);
   tunnel_sources_ = source_ranges(config.tunnel_sources);
 
   std::unordered_set<EntryKey, EntryKeyHash> wanted;
@@ -113,14 +115,16 @@ Result<std::shared_ptr<const ServiceTables>> TableBuilder::apply(const TablesCon
 }
 
 TableBuilder::EntryKey TableBuilder::key_of(const ServiceConfig& config) {
+  if (config.outbound) return {{}, be16(0), 0, 0, {}, "outbound " + config.name};
   if (!config.matches.empty()) return {{}, be16(0), 0, 0, {}, config.name};
   return {config.address, config.port, config.protocol, config.vip_length, config.ports.value_or(PortRange{}), {}};
 }
 
-std::vector<Prefix> TableBuilder::vips_of(const EntryKey& key, const std::vector<ServiceMatch>& matches) {
-  if (key.matches.empty()) return {Prefix{key.address, key.vip_length}};
+std::vector<Prefix> TableBuilder::vips_of(const ServiceEntry& entry) {
+  if (entry.outbound) return {};
+  if (entry.key.matches.empty()) return {Prefix{entry.key.address, entry.key.vip_length}};
   std::vector<Prefix> vips;
-  for (const ServiceMatch& match : matches) vips.push_back(match.destination);
+  for (const ServiceMatch& match : entry.matches) vips.push_back(match.destination);
   return vips;
 }
 
@@ -128,7 +132,7 @@ std::vector<Prefix> TableBuilder::vips_of(const EntryKey& key, const std::vector
 void TableBuilder::enter(ServiceTables& tables, const ServiceEntry& entry) {
   const EntryKey& key = entry.key;
   const ServiceTable* table = entry.table.get();
-  for (const ServiceMatch& match : entry.matches) tables.wide.add(match, table);
+  for (const ServiceMatch& match : entry.matches) (entry.outbound ? tables.outbound : tables.wide).add(match, table);
   if (!entry.matches.empty()) return;
   const std::vector<std::uint8_t> protocols =
       key.protocol != 0 ? std::vector<std::uint8_t>{key.protocol} : std::vector<std::uint8_t>{net::kProtocolTcp, net::kProtocolUdp};
@@ -206,6 +210,7 @@ void TableBuilder::apply_service(const ServiceConfig& config) {
   service.name = config.name;
   service.matches = config.matches;
   service.on_removal = config.on_removal;
+  service.outbound = config.outbound;
   service.removed = false;
   // A worker may be reading it: one packet has the old mark, the next one the new.
   __atomic_store_n(&services_[service.slot].dscp, config.dscp, __ATOMIC_RELAXED);
@@ -348,27 +353,55 @@ std::shared_ptr<const SchedulerTable> TableBuilder::build_lookup(const ServiceEn
   return build_scheduler_table(service.scheduler, service.options, servers);
 }
 
-void TableBuilder::apply_locals(const std::vector<IpAddress>& addresses) {
-  local_order_.clear();
-  for (const IpAddress& address : addresses) local_order_.push_back(address.to_string());
-  const std::unordered_set<std::string> wanted(local_order_.begin(), local_order_.end());
-  for (auto& [text, entry] : local_entries_) entry.removed = !wanted.contains(text);
-  // Every worker has as many addresses of a family as its neighbours, give or take one; who has one keeps it.
-  std::array<std::vector<std::uint32_t>, 2> share;
-  share.fill(std::vector<std::uint32_t>(workers_, 0));
-  for (const auto& [text, entry] : local_entries_) {
-    if (!entry.removed) share[locals_[entry.slot].address.is_v4() ? 0 : 1][locals_[entry.slot].worker]++;
+void TableBuilder::apply_locals(const TablesConfig& config) {
+  struct Wanted {
+    IpAddress address;
+    std::string pool;
+  };
+  std::vector<Wanted> wanted;
+  for (const IpAddress& address : config.local_addresses) wanted.push_back({address, {}});
+  for (const ServiceConfig& service : config.services) {
+    for (const IpAddress& address : service.pool) wanted.push_back({address, service.name});
   }
-  for (const IpAddress& address : addresses) {
-    const std::string text = address.to_string();
+  local_order_.clear();
+  for (auto& [text, entry] : local_entries_) entry.removed = true;
+  for (const Wanted& local : wanted) {
+    local_order_.push_back(local.address.to_string());
+    const auto known = local_entries_.find(local_order_.back());
+    if (known == local_entries_.end()) continue;
+    known->second.removed = false;
+    known->second.pool = local.pool;
+  }
+  // Within a pool every worker has as many addresses of a family as its neighbours, give or take one; who has one keeps it.
+  std::map<std::string, std::array<std::vector<std::uint32_t>, 2>> shares;
+  const auto share_of = [&](const std::string& pool, const IpAddress& address) -> std::vector<std::uint32_t>& {
+    auto& counts = shares[pool][address.is_v4() ? 0 : 1];
+    counts.resize(workers_);
+    return counts;
+  };
+  for (const auto& [text, entry] : local_entries_) {
+    const LocalIdentity& local = locals_[entry.slot];
+    if (!entry.removed) share_of(entry.pool, local.address)[local.worker]++;
+  }
+  for (const Wanted& local : wanted) {
+    const std::string text = local.address.to_string();
     if (local_entries_.contains(text)) continue;
-    auto& counts = share[address.is_v4() ? 0 : 1];
+    auto& counts = share_of(local.pool, local.address);
     const auto least = std::min_element(counts.begin(), counts.end());
     const LocalSlot slot = take_slot(free_locals_, next_local_);
-    locals_[slot] = LocalIdentity{address, static_cast<std::uint32_t>(least - counts.begin()), {}};
+    locals_[slot] = LocalIdentity{local.address, static_cast<std::uint32_t>(least - counts.begin()), {}};
     ++*least;
-    local_entries_[text] = {slot, false};
+    local_entries_[text] = {slot, local.pool, false};
   }
+}
+
+LocalsOfWorkers TableBuilder::locals_of(const std::string& pool) const {
+  LocalsOfWorkers locals(workers_);
+  for (const std::string& text : local_order_) {
+    const LocalEntry& entry = local_entries_.find(text)->second;
+    if (entry.pool == pool) locals[locals_[entry.slot].worker][locals_[entry.slot].address.is_v4() ? 0 : 1].push_back(entry.slot);
+  }
+  return locals;
 }
 
 std::uint32_t TableBuilder::take_endpoint(const EndpointKey& key) {
@@ -437,7 +470,7 @@ std::shared_ptr<const ServiceTables> TableBuilder::reclaim(const std::function<s
 
 std::shared_ptr<const ServiceTables> TableBuilder::build() {
   auto tables = std::make_shared<ServiceTables>();
-  tables->locals_of_worker.resize(workers_);
+  tables->locals_of_worker = locals_of({});
   tables->tunnel_sources = tunnel_sources_;
   tables->generation = ++generation_;
   tables->timeout_tables = timeout_tables_;
@@ -445,7 +478,7 @@ std::shared_ptr<const ServiceTables> TableBuilder::build() {
   for (const bool removed : {true, false}) {
     for (const auto& [key, entry] : entries_) {
       if (entry->removed != removed) continue;
-      for (const Prefix& vips : vips_of(key, entry->matches)) {
+      for (const Prefix& vips : vips_of(*entry)) {
         if (vips.is_host()) tables->owned[vips.address] = OwnedAddress{OwnedAddress::Kind::kVip, 0};
         else tables->owned_prefixes.add(vips);
       }
@@ -457,7 +490,7 @@ std::shared_ptr<const ServiceTables> TableBuilder::build() {
   }
   for (const auto& [key, entry] : entries_) {
     for (const ServerEntry& server : entry->servers) {
-      if (server.port.raw == 0 && uses_local_port(server.mode)) tables->endpoints_overlap = true;
+      if (server.port.raw == 0 && server.mode == ForwardMode::kFullNat) tables->endpoints_overlap = true;
       if (server.removed && !server.replaced && entry->on_removal != OnRemoval::kKeep) {
         tables->removed[server.slot] = entry->on_removal;
       }
@@ -468,6 +501,7 @@ std::shared_ptr<const ServiceTables> TableBuilder::build() {
     if (found == entries_.end() || found->second->removed) continue;
     const std::unique_ptr<ServiceEntry>& entry = found->second;
     enter(*tables, *entry);
+    if (entry->outbound) tables->pools[entry->slot] = locals_of(entry->name);
     if (scheduler_counts(entry->scheduler)) {
       for (const ServerView& server : entry->list) tables->counted.push_back(server.slot);
     }
@@ -480,10 +514,6 @@ std::shared_ptr<const ServiceTables> TableBuilder::build() {
   for (const ServiceKey& server : nat_servers()) {
     tables->nat_servers.insert(server);
     tables->nat_hosts.insert(server.address);
-  }
-  for (const std::string& text : local_order_) {
-    const LocalSlot slot = local_entries_[text].slot;
-    tables->locals_of_worker[locals_[slot].worker][locals_[slot].address.is_v4() ? 0 : 1].push_back(slot);
   }
   return tables;
 }
@@ -505,7 +535,7 @@ SlotMap TableBuilder::slot_map() const {
 std::vector<IpAddress> TableBuilder::owned_addresses() const {
   std::unordered_set<IpAddress, AddressHash> unique;
   for (const auto& [key, entry] : entries_) {
-    for (const Prefix& vips : vips_of(key, entry->matches)) {
+    for (const Prefix& vips : vips_of(*entry)) {
       if (vips.is_host()) unique.insert(vips.address);
     }
   }
@@ -516,7 +546,7 @@ std::vector<IpAddress> TableBuilder::owned_addresses() const {
 std::vector<Prefix> TableBuilder::owned_prefixes() const {
   std::vector<Prefix> unique;
   for (const auto& [key, entry] : entries_) {
-    for (const Prefix& vips : vips_of(key, entry->matches)) {
+    for (const Prefix& vips : vips_of(*entry)) {
       if (!vips.is_host()) unique.push_back(vips);
     }
   }
@@ -542,9 +572,20 @@ std::vector<ServiceKey> TableBuilder::nat_servers() const {
   return {unique.begin(), unique.end()};
 }
 
+std::vector<ServiceMatch> TableBuilder::outbound_matches() const {
+  std::vector<ServiceMatch> all;
+  for (const EntryKey& key : order_) {
+    const auto found = entries_.find(key);
+    if (found == entries_.end() || !found->second->outbound) continue;  // what has left may still have sessions
+    all.insert(all.end(), found->second->matches.begin(), found->second->matches.end());
+  }
+  return all;
+}
+
 std::vector<IpAddress> TableBuilder::server_addresses() const {
   std::unordered_set<IpAddress, AddressHash> unique;
   for (const auto& [key, entry] : entries_) {
+    if (entry->outbound) continue;
     for (const ServerEntry& server : entry->servers) unique.insert(server.address);
   }
   return {unique.begin(), unique.end()};

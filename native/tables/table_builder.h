@@ -63,6 +63,8 @@ class TableBuilder {
   std::vector<Prefix> owned_prefixes() const;
   /// Where answers come from that have the client's own address as destination: servers in mode nat, those that drain included.
   std::vector<ServiceKey> nat_servers() const;
+  /// Which packets the outbound gateway takes.
+  std::vector<ServiceMatch> outbound_matches() const;
   /// Addresses of all servers in the configuration, each once.
   std::vector<IpAddress> server_addresses() const;
 
@@ -118,6 +120,7 @@ class TableBuilder {
     /// Ports are not one.
     bool many_ports;
     std::vector<ServiceMatch> matches;
+    bool outbound;
     SchedulerKind scheduler;
     SchedulerOptions options;
     PersistenceConfig persistence;
@@ -144,6 +147,8 @@ class TableBuilder {
   };
   struct LocalEntry {
     LocalSlot slot;
+    /// Name of the rule of the outbound gateway that it belongs to; empty for those that servers see.
+    std::string pool;
     bool removed;
   };
 
@@ -156,7 +161,8 @@ class TableBuilder {
 
   Result<void> check_limits(const TablesConfig& config) const;
   void apply_service(const ServiceConfig& config);
-  void apply_locals(const std::vector<IpAddress>& addresses);
+  void apply_locals(const TablesConfig& config);
+  LocalsOfWorkers locals_of(const std::string& pool) const;
   void apply_servers(ServiceEntry& service, const std::vector<ServerConfig>& configs);
   ServerSlot new_server(ServiceEntry& service, const ServerConfig& config);
   void record(ServiceEntry& service, ServiceChange::Kind kind, ServerSlot slot, std::uint32_t weight);
@@ -170,7 +176,7 @@ class TableBuilder {
   void release_endpoint(const EndpointKey& key);
   static EntryKey key_of(const ServiceConfig& config);
   /// The addresses and prefixes that belong to us because of a service.
-  static std::vector<Prefix> vips_of(const EntryKey& key, const std::vector<ServiceMatch>& matches);
+  static std::vector<Prefix> vips_of(const ServiceEntry& entry);
   static void enter(ServiceTables& tables, const ServiceEntry& entry);
   std::shared_ptr<const ServiceTables> build();
 

@@ -187,7 +187,9 @@ Result<void> ControlThread::apply_now(Task& task, std::uint64_t now) {
       if (auto r = network_->check_not_on_kernel(vips.address); !r) return r;
     }
   }
-  for (const IpAddress& local : config.local_addresses) {
+  std::vector<IpAddress> locals = config.local_addresses;
+  for (const ServiceConfig& service : config.services) locals.insert(locals.end(), service.pool.begin(), service.pool.end());
+  for (const IpAddress& local : locals) {
     if (auto r = network_->check_not_on_kernel(local); !r) return r;
   }
   auto tables = builder_.apply(config);
@@ -227,6 +229,7 @@ Result<void> ControlThread::own_addresses(std::uint64_t now) {
     if (auto r = attachment->set_owned_addresses(owned); !r) return r;
   }
   if (auto r = own_prefixes(); !r) return r;
+  if (auto r = own_outbound(); !r) return r;
   announcer_->set_owned(owned, now);
   return {};
 }
@@ -237,6 +240,17 @@ Result<void> ControlThread::own_prefixes() {
   for (const HostAddress& host : network_->kernel_addresses()) kernel.push_back(host.prefix.address);
   for (XdpAttachment* attachment : parts_.attachments) {
     if (auto r = attachment->set_owned_prefixes(prefixes, kernel); !r) return r;
+  }
+  return {};
+}
+
+Result<void> ControlThread::own_outbound() {
+  const std::vector<ServiceMatch> rules = builder_.outbound_matches();
+  for (std::size_t i = 0; i < parts_.attachments.size(); i++) {
+    std::vector<ServiceMatch> here;
+    std::copy_if(rules.begin(), rules.end(), std::back_inserter(here),
+                 [&](const ServiceMatch& rule) { return rule.interface == kAnyInterface || rule.interface == i; });
+    if (auto r = parts_.attachments[i]->set_outbound(here); !r) return r;
   }
   return {};
 }

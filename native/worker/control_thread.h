@@ -73,6 +73,8 @@ class ControlThread {
   bool counts_loads() const;
   Result<void> own_addresses(std::uint64_t now_ms);
   Result<void> own_prefixes();
+  /// Tells the XDP programs which packets of inside hosts are ours.
+  Result<void> own_outbound();
   /// Tells the XDP programs which addresses are the host's own.
   void leave_to_kernel();
   void publish();

@@ -10,6 +10,7 @@
 #include "net/headers.h"
 #include "pipeline/parse.h"
 #include "ports/memory.h"
+#include "ports/outbound_selection.h"
 #include "ports/pcap.h"
 #include "ports/selection.h"
 #include "worker/worker.h"
@@ -59,7 +60,7 @@ class Stage {
     if (kernel_addresses_.contains(destination) && !tables.owned.contains(destination)) return nullptr;
     return tables.owner_of(destination);
   }
-  /// `owned`: what the destination is; nullptr for an answer of a NAT server.
+  /// `owned`: what the destination is; nullptr for an answer of a NAT server and for a packet to the outside.
   std::uint32_t worker_for(const OwnedAddress* owned, std::span<const std::uint8_t> frame, ReplaySteering steering) const;
   std::uint16_t interface_for(std::span<const std::uint8_t> frame) const;
   void expire();
@@ -71,6 +72,7 @@ class Stage {
   std::unordered_set<IpAddress, AddressHash> kernel_addresses_;
   Snapshot snapshot_;
   AnswerSelection answers_;
+  OutboundSelection outbound_;
   std::unique_ptr<PacketMemory> packets_;
   std::unique_ptr<Links> links_;
   std::vector<std::unique_ptr<FramePool>> pools_;
@@ -111,6 +113,7 @@ Result<std::unique_ptr<Stage>> Stage::create(const DataplaneOptions& options, co
     for (const Prefix& prefix : interface.addresses) kernel.push_back(prefix.address);
   }
   stage->answers_ = AnswerSelection(stage->builder_.nat_servers(), kernel);
+  stage->outbound_ = OutboundSelection(stage->builder_.outbound_matches(), kernel);
   stage->snapshot_.network = Network::from_configuration(network.value());
   stage->snapshot_.timeouts_ms = tables.timeouts_ms;
   stage->snapshot_.serial = 1;
@@ -236,7 +239,8 @@ Result<ReplayResult> Stage::run(const ReplayOptions& options) {
     result.packets++;
     const std::optional<IpAddress> destination = steerable_destination(captured.bytes);
     const OwnedAddress* owned = destination ? owner_of(*destination) : nullptr;
-    if (owned == nullptr && !answers_.wants(captured.bytes)) {
+    const bool passes = owned != nullptr || answers_.wants(captured.bytes) || outbound_.wants(captured.bytes, interface_for(captured.bytes));
+    if (!passes) {
       result.passed_to_kernel++;
       continue;
     }

@@ -90,6 +90,15 @@ export interface ServiceFacts {
   readonly servers: readonly ServerFacts[];
 }
 
+export interface OutboundFacts {
+  readonly path: ConfigPath;
+  readonly name: Fact<string> | undefined;
+  readonly matches: readonly MatchFacts[];
+  readonly pool: readonly Fact<Address>[];
+  /** Whether the pool is complete, so that what is not in it is not there. */
+  readonly poolComplete: boolean;
+}
+
 export interface InterfaceFacts {
   readonly path: ConfigPath;
   readonly name: Fact<string> | undefined;
@@ -128,6 +137,7 @@ export interface Facts {
   readonly routes: readonly RouteFacts[];
   readonly neighbours: readonly NeighbourFacts[];
   readonly services: readonly ServiceFacts[];
+  readonly outbound: readonly OutboundFacts[];
 }
 
 /** Collects the facts of `value`, leaving out everything at, above or below a place of `wrong`. */
@@ -172,9 +182,15 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
       .filter((key) => usable(key.path));
   }
 
-  function match(path: ConfigPath): MatchFacts {
+  function outboundMatch(path: ConfigPath): MatchFacts {
+    const facts = match(path, 'any');
+    const unread = facts.source === undefined || (facts.destination === undefined && given([...path, 'destination']));
+    return { ...facts, complete: facts.protocol !== undefined && facts.ports !== undefined && !unread };
+  }
+
+  function match(path: ConfigPath, protocol = BOTH): MatchFacts {
     const facts = {
-      protocol: given([...path, 'protocol']) ? read([...path, 'protocol'], text) : { value: BOTH, path },
+      protocol: given([...path, 'protocol']) ? read([...path, 'protocol'], text) : { value: protocol, path },
       source: read([...path, 'source'], (held) => parseVips(text(held) ?? '')),
       destination: read([...path, 'destination'], (held) => parseVips(text(held) ?? '')),
       ports: given([...path, 'ports']) ? read([...path, 'ports'], parsePorts) : { value: ANY_PORT, path },
@@ -228,6 +244,13 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
       mac: read([...path, 'mac'], text),
       interface: read([...path, 'interface'], text),
     })),
+    outbound: places(['snat']).map((path) => ({
+      path,
+      name: read([...path, 'name'], text),
+      matches: places([...path, 'match']).map((place) => outboundMatch(place)),
+      pool: list([...path, 'pool'], address),
+      poolComplete: usable([...path, 'pool']),
+    })),
     services: places(['services']).map((path) => ({
       path,
       name: read([...path, 'name'], text),
@@ -237,7 +260,7 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
       }),
       vips: read([...path, 'address'], (held) => parseVips(text(held) ?? '')),
       given: ['address', 'port', 'protocol', 'match', 'mark'].filter((key) => given([...path, key])),
-      matches: places([...path, 'match']).map(match),
+      matches: places([...path, 'match']).map((place) => match(place)),
       mark: read([...path, 'mark'], number),
       port: read([...path, 'port'], number),
       ports: read([...path, 'port'], parsePorts),

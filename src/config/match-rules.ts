@@ -9,7 +9,7 @@ import { endpointText, isAnyPort, isHost, type Ports, protocolsOf } from './matc
 import { present, type Rule, wrong } from './rule.js';
 
 /** Shorter prefixes would draw in multicast, or nearly everything that passes by. */
-const SHORTEST = { 4: 8, 6: 16 } as const;
+export const SHORTEST = { 4: 8, 6: 16 } as const;
 
 const shape: Rule = (facts) =>
   facts.services.flatMap((service): Finding[] => {

@@ -38,6 +38,7 @@ export function isAnyPort(ports: Ports): boolean {
 
 /** TCP and UDP apart, so that two services can be compared. */
 export function protocolsOf(protocol: string): readonly string[] {
+  if (protocol === 'any') return ['tcp', 'udp', 'icmp'];
   return protocol === BOTH ? ['tcp', 'udp'] : [protocol];
 }
 

@@ -157,6 +157,7 @@ const tunnelSources: Rule = (facts) => {
   const used = [
     ...present(facts.services.map((service) => service.address)).map((fact) => ({ fact, what: 'service address' })),
     ...facts.localAddresses.map((fact) => ({ fact, what: 'local address' })),
+    ...facts.outbound.flatMap((rule) => rule.pool).map((fact) => ({ fact, what: 'address of a pool' })),
     ...present(servers(facts).map(({ server }) => server.address)).map((fact) => ({ fact, what: 'server' })),
     ...present(facts.neighbours.map((neighbour) => neighbour.address)).map((fact) => ({ fact, what: 'neighbour' })),
     ...present(facts.routes.map((route) => route.via)).map((fact) => ({ fact, what: 'gateway' })),

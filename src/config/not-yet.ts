@@ -33,10 +33,6 @@ const rateLimits: NotYet = {
   reason: 'bandwidth and packet-rate limits are not part of this version',
   remedy: 'remove the key; maxConnections of a service and upperThreshold of a server limit connections',
 };
-const outboundGateway: NotYet = {
-  reason: 'the outbound gateway (SNAT) is not part of this version',
-  remedy: "remove the key; let the kernel of the servers' gateway masquerade what they send for themselves",
-};
 const healthChecks: NotYet = {
   reason: 'health checks are not part of this version',
   remedy: 'remove the key; a checker of your own can set weights: weight 0 drains a server',
@@ -72,7 +68,6 @@ const KEYS: Readonly<Record<string, NotYet>> = {
   ratelimit: rateLimits,
   ratelimits: rateLimits,
   limitproportion: rateLimits,
-  snat: outboundGateway,
   health: healthChecks,
   healthcheck: healthChecks,
   healthchecks: healthChecks,

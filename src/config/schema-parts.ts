@@ -27,3 +27,22 @@ export function address(description: string) {
 export function mac(description: string) {
   return Type.String({ format: 'mac-address', description });
 }
+
+/** Of what appears in messages and statistics. */
+export function name(description: string) {
+  return Type.String({
+    minLength: 1,
+    maxLength: 63,
+    pattern: '^[A-Za-z0-9][A-Za-z0-9._-]*$',
+    description,
+    'x-expected': 'a name of 1 to 63 letters, digits, dots, underscores and hyphens that begins with a letter or digit',
+  });
+}
+
+export function servicePorts(description: string, extra: Annotations = {}) {
+  return Type.Union([Type.Integer({ minimum: 1, maximum: 65_535 }), Type.String({ format: 'service-ports' })], {
+    description,
+    'x-expected': 'a whole number from 1 to 65535, a range such as 8000-8100, or any',
+    ...extra,
+  });
+}

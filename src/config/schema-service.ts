@@ -3,7 +3,7 @@
 import { Type } from 'typebox';
 import { FORWARD_MODES } from './forward-mode.js';
 import { SCHEDULERS } from './scheduler-names.js';
-import { type Annotations, address, section } from './schema-parts.js';
+import { type Annotations, address, name, section, servicePorts } from './schema-parts.js';
 import { TimeoutsByState } from './schema-timeouts.js';
 
 function mode(description: string, extra: { default?: 'fullnat' } & Annotations) {
@@ -19,7 +19,7 @@ function mode(description: string, extra: { default?: 'fullnat' } & Annotations)
       gatewaying: 'direct routing is called direct',
       tunnel: 'there are three tunnels: ipip, gre and gue',
       tun: 'there are three tunnels: ipip, gre and gue',
-      snat: 'an outbound gateway has no servers to balance; it is not part of this version',
+      snat: 'an outbound gateway has no servers to balance; write its rules under the key snat at the top level',
     },
     ...extra,
   });
@@ -130,14 +130,6 @@ const SchedulerOptions = section(
   'What a scheduler can be told; docs/schedulers.md says which takes which.',
 );
 
-function servicePorts(description: string, extra: Annotations = {}) {
-  return Type.Union([Type.Integer({ minimum: 1, maximum: 65_535 }), Type.String({ format: 'service-ports' })], {
-    description,
-    'x-expected': 'a whole number from 1 to 65535, a range such as 8000-8100, or any',
-    ...extra,
-  });
-}
-
 const Match = section(
   {
     protocol: Type.Enum(['tcp', 'udp', 'tcp+udp'], { default: 'tcp+udp', description: 'Transport protocol.' }),
@@ -175,15 +167,7 @@ const Persistence = section(
         'x-default': '32 for IPv4, 128 for IPv6',
       }),
     ),
-    group: Type.Optional(
-      Type.String({
-        minLength: 1,
-        maxLength: 63,
-        pattern: '^[A-Za-z0-9][A-Za-z0-9._-]*$',
-        description: 'Services with the same group send a client to the same host: port affinity.',
-        'x-expected': 'a name of 1 to 63 letters, digits, dots, underscores and hyphens that begins with a letter or digit',
-      }),
-    ),
+    group: Type.Optional(name('Services with the same group send a client to the same host: port affinity.')),
     expireQuiescent: Type.Boolean({
       default: false,
       description:
@@ -232,13 +216,7 @@ const ServiceTimeouts = section(
 
 export const Service = section(
   {
-    name: Type.String({
-      minLength: 1,
-      maxLength: 63,
-      pattern: '^[A-Za-z0-9][A-Za-z0-9._-]*$',
-      description: 'Unique name: letters, digits, dot, underscore and hyphen; used in metrics and messages.',
-      'x-expected': 'a name of 1 to 63 letters, digits, dots, underscores and hyphens that begins with a letter or digit',
-    }),
+    name: name('Unique name: letters, digits, dot, underscore and hyphen; used in metrics and messages.'),
     address: Type.Optional(
       Type.String({
         format: 'address-or-prefix',

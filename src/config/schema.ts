@@ -1,10 +1,11 @@
 // The one description of the configuration file. From it come the TypeScript types, the validation, millrace.schema.json and
-// docs/reference/config.md; nothing about a key is written down anywhere else. This file is the whole; schema-service.ts and
-// schema-timeouts.ts hold the two large parts.
+// docs/reference/config.md; nothing about a key is written down anywhere else. This file is the whole; schema-service.ts,
+// schema-outbound.ts and schema-timeouts.ts hold the large parts.
 // Guarantees: after validation every key that has a default is present, so the types below have no optional ones except where
 // absence means something.
 // Thread: any; no state.
 import { type Static, Type } from 'typebox';
+import { OutboundRule } from './schema-outbound.js';
 import { address, mac, section } from './schema-parts.js';
 import { Service } from './schema-service.js';
 import { TimeoutsByState } from './schema-timeouts.js';
@@ -170,6 +171,10 @@ export const ConfigSchema = section(
     }),
     routes: Type.Array(Route, { default: [], description: 'Static routes.' }),
     neighbours: Type.Array(Neighbour, { default: [], description: 'Static neighbours.' }),
+    snat: Type.Array(OutboundRule, {
+      default: [],
+      description: 'Outbound gateway: connections of inside hosts leave with addresses of a pool, and answers find back.',
+    }),
     services: Type.Array(Service, { description: 'Services. The list may be empty.' }),
   },
   'Configuration of Millrace.',
@@ -193,14 +198,17 @@ type ServiceInput = WithDefaults<
   acl?: Partial<NonNullable<ServiceConfig['acl']>>;
   timeouts?: Partial<NonNullable<ServiceConfig['timeouts']>>;
 };
+type SnatConfig = Config['snat'][number];
+type SnatInput = Omit<SnatConfig, 'match'> & { match: WithDefaults<SnatConfig['match'][number], 'protocol'>[] };
 type TimeoutsInput = Exclude<Config['sessions']['timeouts'], string>;
 
 /** A configuration as it is written: keys that have a default may be left out. */
 export type ConfigInput = WithDefaults<
-  Omit<Config, 'dataplane' | 'sessions' | 'services'>,
+  Omit<Config, 'dataplane' | 'sessions' | 'services' | 'snat'>,
   'workers' | 'localAddresses' | 'tunnelSources' | 'localPorts' | 'routes' | 'neighbours'
 > & {
   dataplane?: Partial<Config['dataplane']>;
   sessions?: { maxPerWorker?: number; timeouts?: 'ipvs' | 'dpvs' | Partial<TimeoutsInput> };
   services: ServiceInput[];
+  snat?: SnatInput[];
 };

@@ -12,6 +12,7 @@ import { LIMIT_RULES } from './limit-rules.js';
 import { MATCH_RULES } from './match-rules.js';
 import { isHost } from './matching.js';
 import { MODE_RULES } from './mode-rules.js';
+import { OUTBOUND_RULES } from './outbound-rules.js';
 import { present, type Rule, wrong } from './rule.js';
 import { SCHEDULERS } from './scheduler-names.js';
 import { suggest } from './suggest.js';
@@ -187,7 +188,7 @@ const knownInterfaces: Rule = (facts) => {
   if (!facts.interfacesComplete) return [];
   const names = facts.interfaces.flatMap((item) => item.name?.value ?? []);
   if (names.length !== facts.interfaces.length) return [];
-  const matches = facts.services.flatMap((service) => service.matches);
+  const matches = [...facts.services, ...facts.outbound].flatMap((item) => item.matches);
   return present([...facts.routes, ...facts.neighbours, ...matches].map((item) => item.interface))
     .filter((name) => !names.includes(name.value))
     .map((name) => {
@@ -400,6 +401,7 @@ const RULES: readonly Rule[] = [
   uniqueLists,
   ...MODE_RULES,
   ...CONNECTION_RULES,
+  ...OUTBOUND_RULES,
   ownAddresses,
   usableAddresses,
   knownInterfaces,

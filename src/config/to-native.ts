@@ -9,6 +9,7 @@ import type {
   NativeOptions,
   NativePersistence,
   NativeSchedulerOptions,
+  NativeServiceConfig,
   NativeServiceIdentity,
   NativeTables,
   NativeTimeouts,
@@ -23,6 +24,15 @@ import { findingsError } from './validate.js';
 
 /** UDP port of generic UDP encapsulation (IANA "gue"). */
 const GUE_PORT = 6080;
+
+const NO_OPTIONS: NativeSchedulerOptions = {
+  fallback: false,
+  port: false,
+  key: 'source',
+  tableSize: 4093,
+  serverPorts: true,
+  connectionId: 'dpvs',
+};
 
 /** What the resolution must know of the host. */
 export interface HostDescription {
@@ -67,32 +77,10 @@ export function toNative(config: Config, host: HostDescription): NativeConfig {
 /** The part that can change while traffic runs. */
 export function toNativeTables(config: Config): NativeTables {
   return {
-    services: config.services.map((service) => ({
-      name: service.name,
-      ...identityToNative(service, config),
-      dscp: service.dscp ?? 0,
-      scheduler: service.scheduler,
-      schedulerOptions: schedulerOptions(service),
-      onePacket: service.onePacket ?? false,
-      sloppyTcp: service.sloppyTcp ?? false,
-      connReuseMode: service.connReuseMode ?? 1,
-      ...(service.persistence === undefined ? {} : { persistence: persistence(service, service.persistence) }),
-      maxConnections: service.maxConnections ?? 0,
-      onRemoval: service.onRemoval ?? 'keep',
-      ...(service.timeouts === undefined ? {} : { timeouts: serviceTimeouts(config, service.timeouts) }),
-      ...(service.acl === undefined ? {} : { access: accessRules(service.acl) }),
-      servers: service.servers.map((server) => ({
-        address: canonical(server.address),
-        // 0: the port that the client asked for.
-        port: server.port ?? (typeof service.port === 'number' ? service.port : 0),
-        weight: server.weight,
-        id: server.id ?? 0,
-        mode: server.mode ?? service.mode,
-        upperThreshold: server.upperThreshold ?? 0,
-        lowerThreshold: server.lowerThreshold ?? 0,
-        tunnelPort: server.tunnelPort ?? service.tunnelPort ?? GUE_PORT,
-      })),
-    })),
+    services: [
+      ...config.snat.map((rule) => outboundToNative(rule, config)),
+      ...config.services.map((service) => serviceToNative(service, config)),
+    ],
     localAddresses: config.localAddresses.map(canonical),
     tunnelSources: config.tunnelSources.map(canonicalNetwork),
     routes: config.routes.map((route) => ({
@@ -106,6 +94,35 @@ export function toNativeTables(config: Config): NativeTables {
       interface: neighbour.interface,
     })),
     timeouts: resolveTimeouts(config.sessions.timeouts),
+  };
+}
+
+function serviceToNative(service: Config['services'][number], config: Config): NativeServiceConfig {
+  return {
+    name: service.name,
+    ...identityToNative(service, config),
+    dscp: service.dscp ?? 0,
+    scheduler: service.scheduler,
+    schedulerOptions: schedulerOptions(service),
+    onePacket: service.onePacket ?? false,
+    sloppyTcp: service.sloppyTcp ?? false,
+    connReuseMode: service.connReuseMode ?? 1,
+    ...(service.persistence === undefined ? {} : { persistence: persistence(service, service.persistence) }),
+    maxConnections: service.maxConnections ?? 0,
+    onRemoval: service.onRemoval ?? 'keep',
+    ...(service.timeouts === undefined ? {} : { timeouts: serviceTimeouts(config, service.timeouts) }),
+    ...(service.acl === undefined ? {} : { access: accessRules(service.acl) }),
+    servers: service.servers.map((server) => ({
+      address: canonical(server.address),
+      // 0: the port that the client asked for.
+      port: server.port ?? (typeof service.port === 'number' ? service.port : 0),
+      weight: server.weight,
+      id: server.id ?? 0,
+      mode: server.mode ?? service.mode,
+      upperThreshold: server.upperThreshold ?? 0,
+      lowerThreshold: server.lowerThreshold ?? 0,
+      tunnelPort: server.tunnelPort ?? service.tunnelPort ?? GUE_PORT,
+    })),
   };
 }
 
@@ -124,6 +141,54 @@ function identityToNative(service: Config['services'][number], config: Config): 
   };
 }
 
+/** A rule of the outbound gateway is a service whose one server stands for every destination. */
+function outboundToNative(rule: Config['snat'][number], config: Config): NativeServiceConfig {
+  return {
+    name: rule.name,
+    port: 0,
+    protocol: 'tcp+udp',
+    matches: rule.match.flatMap((match) => outboundMatches(match, config)),
+    outbound: true,
+    pool: rule.pool.map(canonical),
+    dscp: 0,
+    scheduler: 'rr',
+    schedulerOptions: NO_OPTIONS,
+    onePacket: false,
+    sloppyTcp: false,
+    connReuseMode: 1,
+    maxConnections: 0,
+    onRemoval: 'keep',
+    servers: [
+      {
+        address: '0.0.0.0',
+        port: 0,
+        weight: 1,
+        id: 0,
+        mode: 'snat',
+        upperThreshold: 0,
+        lowerThreshold: 0,
+        tunnelPort: GUE_PORT,
+      },
+    ],
+  };
+}
+
+function outboundMatches(match: Config['snat'][number]['match'][number], config: Config): NativeMatch[] {
+  const ipv6 = parseVips(match.source)?.address.family === 6;
+  const protocols = match.protocol === 'tcp+udp' ? (['tcp', 'udp'] as const) : [match.protocol];
+  return protocols.map((protocol) => ({
+    protocol: protocol === 'icmp' && ipv6 ? 'icmpv6' : protocol,
+    source: canonicalVips(match.source),
+    destination: canonicalVips(match.destination ?? (ipv6 ? '::/0' : '0.0.0.0/0')),
+    ports: parsePorts(match.ports ?? 'any') ?? ANY_PORT,
+    ...interfaceNumber(match.interface, config),
+  }));
+}
+
+function interfaceNumber(name: string | undefined, config: Config): { readonly interface?: number } {
+  return name === undefined ? {} : { interface: config.interfaces.findIndex((item) => item.name === name) };
+}
+
 function matchToNative(match: NonNullable<Config['services'][number]['match']>[number], config: Config): NativeMatch {
   const everybody = parseVips(match.destination)?.address.family === 6 ? '::/0' : '0.0.0.0/0';
   return {
@@ -131,7 +196,7 @@ function matchToNative(match: NonNullable<Config['services'][number]['match']>[n
     source: canonicalVips(match.source ?? everybody),
     destination: canonicalVips(match.destination),
     ports: parsePorts(match.ports ?? 'any') ?? ANY_PORT,
-    ...(match.interface === undefined ? {} : { interface: config.interfaces.findIndex((item) => item.name === match.interface) }),
+    ...interfaceNumber(match.interface, config),
   };
 }
 
@@ -160,15 +225,7 @@ function accessRules(acl: NonNullable<Config['services'][number]['acl']>): Nativ
 
 /** Options that a scheduler does not take are refused before this; here they only have to have a value. */
 function schedulerOptions(service: Config['services'][number]): NativeSchedulerOptions {
-  return {
-    fallback: false,
-    port: false,
-    key: 'source',
-    tableSize: 4093,
-    serverPorts: true,
-    connectionId: 'dpvs',
-    ...service.schedulerOptions,
-  };
+  return { ...NO_OPTIONS, ...service.schedulerOptions };
 }
 
 /** Addresses have 16 bytes there, IPv4 ones at the end. */
@@ -225,10 +282,24 @@ function resolveWorkers(config: Config, host: HostDescription, notes: string[]):
     const count = config.localAddresses.filter((address) => parseAddress(address)?.family === family).length;
     limits.push({ count, why: `IPv${family} local addresses` });
   }
+  for (const { rule, family, count } of config.snat.flatMap(poolSizes)) {
+    limits.push({ count, why: `IPv${family} addresses in the pool of ${rule}` });
+  }
   const smallest = limits.reduce((a, b) => (b.count < a.count ? b : a));
   const workers = Math.min(64, smallest.count);
   notes.push(`workers: ${workers} (auto: limited by the number of ${smallest.why})`);
   return workers;
+}
+
+/** Addresses of each family that a rule of the outbound gateway needs. */
+function poolSizes(rule: Config['snat'][number]): { readonly rule: string; readonly family: 4 | 6; readonly count: number }[] {
+  return ([4, 6] as const)
+    .filter((family) => rule.match.some((match) => parseVips(match.source)?.address.family === family))
+    .map((family) => ({
+      rule: rule.name,
+      family,
+      count: rule.pool.filter((text) => parseAddress(text)?.family === family).length,
+    }));
 }
 
 function resolveCpus(config: Config, workers: number, host: HostDescription, notes: string[]): number[] {

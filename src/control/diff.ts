@@ -8,7 +8,7 @@ export interface ConfigChanges {
   readonly servicesAdded: readonly string[];
   readonly servicesRemoved: readonly string[];
   readonly servicesChanged: readonly string[];
-  /** Anything else that can change at run time: local addresses, routes, neighbours, timeouts. */
+  /** Anything else that can change at run time: local addresses, rules of the outbound gateway, routes, neighbours, timeouts. */
   readonly otherChanged: boolean;
 }
 

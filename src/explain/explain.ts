@@ -14,6 +14,7 @@ import type { NativeBinding, NativeReplayResult } from '../native-binding.js';
 import { buildFrame, TCP_FLAGS } from './frame.js';
 import { type Header, readHeaders } from './headers.js';
 import { type AssumedNetwork, assumeNetwork } from './network.js';
+import { type ExplainedRule, ruleOf } from './outbound.js';
 import { readCapture, writeCapture } from './pcap.js';
 import { formatSentence, type Sentence } from './sentence.js';
 
@@ -59,6 +60,8 @@ export interface Explanation {
     /** How many servers of the service may get new sessions. */
     readonly candidates: number;
   };
+  /** The rule of the outbound gateway, when a session began by one. */
+  readonly rule?: ExplainedRule;
   readonly worker?: {
     /** Worker that got the packet, and the one that has its session; the same unless it was handed over. */
     readonly received: number;
@@ -67,8 +70,9 @@ export interface Explanation {
     readonly handovers: number;
     readonly text: string;
   };
-  /** Full NAT: the balancer's address and port towards the server. Tunnels: the outer source, without a port. */
-  readonly local?: { readonly address: string; readonly port?: number };
+  /** Full NAT: the balancer's address and port towards the server; outbound gateway: towards the outside, of echo the identifier. Tunnels:
+   * the outer source, without a port. */
+  readonly local?: { readonly address: string; readonly port?: number; readonly identifier?: number };
   readonly nextHop?: { readonly interface: string; readonly mac: string; readonly address: string };
   readonly before: readonly Header[];
   /** Headers of every packet that left. */
@@ -94,7 +98,7 @@ const ANSWERS: Readonly<Record<string, string>> = {
  */
 export function explain(binding: NativeBinding, config: Config, request: ExplainRequest): Explanation {
   const { sentence } = request;
-  const network = assumeNetwork(config, sentence.source.address, request.interface);
+  const network = assumeNetwork(config, sentence.source.address, sentence.destination.address, request.interface);
   const ingress = network.config.interfaces.find((entry) => entry.name === network.ingress);
   if (ingress === undefined) {
     const names = config.interfaces.map((entry) => entry.name).join(', ');
@@ -149,6 +153,7 @@ function describe(
     );
   const after = sent.map(headersOf);
   const service = serviceOf(network.config, result);
+  const rule = ruleOf(network.config, result, request.sentence.source.address.family);
   const worker = workerOf(result);
   const local = localOf(network.config, after[0], ['ipip', 'gre', 'gue'].includes(service?.mode ?? ''));
   const outcome = outcomeOf(binding, network.config, result, after);
@@ -158,6 +163,7 @@ function describe(
     interface: network.ingress,
     outcome,
     ...(service === undefined ? {} : { service }),
+    ...(rule === undefined ? {} : { rule }),
     ...(worker === undefined ? {} : { worker }),
     ...(local === undefined ? {} : { local }),
     ...(nextHop === undefined ? {} : { nextHop }),
@@ -216,10 +222,16 @@ function workerOf(result: NativeReplayResult): Explanation['worker'] {
 function localOf(config: Config, headers: readonly Header[] | undefined, tunnel: boolean): Explanation['local'] {
   const ip = headers?.find((header) => header.layer.startsWith('ipv'));
   const source = ip?.fields.source;
-  if (typeof source !== 'string' || !config.localAddresses.some((text) => parseAddress(text)?.text === source)) return undefined;
+  const own = [...config.localAddresses, ...config.snat.flatMap((rule) => rule.pool)];
+  if (typeof source !== 'string' || !own.some((text) => parseAddress(text)?.text === source)) return undefined;
   const next = headers?.[headers.indexOf(ip as Header) + 1];
   const port = tunnel ? undefined : next?.fields.source;
-  return { address: source, ...(typeof port === 'number' ? { port } : {}) };
+  const identifier = next?.layer.startsWith('icmp') ? next.fields.id : undefined;
+  return {
+    address: source,
+    ...(typeof port === 'number' ? { port } : {}),
+    ...(typeof identifier === 'number' ? { identifier } : {}),
+  };
 }
 
 function nextHopOf(config: Config, headers: readonly Header[] | undefined, interfaceName: string): Explanation['nextHop'] {
@@ -238,7 +250,11 @@ function nextHopOf(config: Config, headers: readonly Header[] | undefined, inter
 
 function outcomeOf(binding: NativeBinding, config: Config, result: NativeReplayResult, after: readonly Header[][]): Outcome {
   if (result.passedToKernel !== 0) {
-    return { kind: 'kernel', text: 'the destination is neither a VIP nor a local address: XDP leaves the packet to the kernel' };
+    const rules = config.snat.length === 0 ? '' : ', and no rule of the outbound gateway takes the packet';
+    return {
+      kind: 'kernel',
+      text: `the destination is neither a VIP nor a local address${rules}: XDP leaves the packet to the kernel`,
+    };
   }
   const mac = after[0]?.[0]?.fields.source;
   const out = config.interfaces.find((entry) => parseMac(entry.mac ?? '') === mac)?.name ?? '';

@@ -16,6 +16,8 @@ const GUE_PORT = 6080;
 const IP_IN_IP = 4;
 const IPV6_IN_IP = 41;
 const GRE = 47;
+/** Requests and replies of ICMP and ICMPv6. */
+const ECHO_TYPES = [0, 8, 128, 129];
 
 export function readHeaders(frame: Buffer, guePorts: readonly number[] = [GUE_PORT]): Header[] {
   const headers: Header[] = [];
@@ -85,7 +87,11 @@ function readPorts(protocol: number, bytes: Buffer, headers: Header[], guePorts:
     case ICMPV6:
       headers.push({
         layer: protocol === ICMPV6 ? 'icmpv6' : 'icmp',
-        fields: { type: bytes.readUInt8(0), code: bytes.readUInt8(1) },
+        fields: {
+          type: bytes.readUInt8(0),
+          code: bytes.readUInt8(1),
+          ...(ECHO_TYPES.includes(bytes.readUInt8(0)) && bytes.length >= 6 ? { id: bytes.readUInt16BE(4) } : {}),
+        },
       });
       return;
     case GRE:

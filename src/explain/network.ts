@@ -4,6 +4,7 @@
 // Thread: any.
 import { type Address, networkOf, parseAddress, parseMac, parsePrefix, prefixContains } from '../config/address.js';
 import type { Config } from '../config/schema.js';
+import { insideOf } from './outbound.js';
 
 export interface AssumedNetwork {
   readonly config: Config;
@@ -20,7 +21,8 @@ export interface AssumedNetwork {
 type Neighbour = Config['neighbours'][number];
 type Route = Config['routes'][number];
 
-export function assumeNetwork(config: Config, client: Address, ingress?: string): AssumedNetwork {
+/** The network that a packet from `client` to `destination` meets. */
+export function assumeNetwork(config: Config, client: Address, destination: Address, ingress?: string): AssumedNetwork {
   const assumptions: string[] = [];
   const interfaces = config.interfaces.map((entry, i) =>
     entry.mac === undefined ? { ...entry, mac: invented(0xfe, i + 1) } : entry,
@@ -34,10 +36,13 @@ export function assumeNetwork(config: Config, client: Address, ingress?: string)
   if (unknownNetwork) assumptions.push('the file has neither addresses nor routes: every address is taken for a neighbour');
 
   const servers = config.services.flatMap((service) => service.servers.map((server) => server.address));
-  const clientSide = ingress ?? interfaces[0]?.name ?? '';
+  const [near, far] = [interfaces[0]?.name ?? '', interfaces.at(-1)?.name ?? ''];
+  const inside = insideOf(config, client, destination);
+  const clientSide = ingress ?? (inside === undefined ? near : (inside.interface ?? far));
   const targets = [
     { text: client.text, side: clientSide },
-    ...servers.map((text) => ({ text, side: interfaces.at(-1)?.name ?? '' })),
+    ...(inside === undefined ? [] : [{ text: destination.text, side: clientSide === near ? far : near }]),
+    ...servers.map((text) => ({ text, side: far })),
   ];
   const asked = new Map<string, string>();
   let clientHop: { readonly address: string; readonly side: string } = { address: client.text, side: clientSide };

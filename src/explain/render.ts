@@ -8,7 +8,7 @@ const WIDTH = 100;
 const LABEL = 12;
 
 export function renderExplanation(explanation: Explanation): string {
-  const { service, worker, local, nextHop, before, after, assumptions } = explanation;
+  const { service, rule, worker, local, nextHop, before, after, assumptions } = explanation;
   const lines = [`${explanation.packet}, in by ${explanation.interface}`, ''];
   const say = (label: string, text: string): number => lines.push(...wrapped(label, text));
   if (service !== undefined) {
@@ -17,16 +17,26 @@ export function renderExplanation(explanation: Explanation): string {
     const others = service.candidates === 1 ? 'the only one with a weight' : `one of ${service.candidates} with a weight`;
     say('server', `${service.server}, weight ${service.weight}, ${others}, as if nothing had been scheduled`);
   }
+  if (rule !== undefined) {
+    say('rule', `${rule.name} (${rule.match}), outbound gateway (SNAT)`);
+    say('pool', rule.pool.join(', '));
+  }
   if (worker !== undefined) say('worker', `${worker.owner} of ${worker.workers}: ${worker.text}`);
-  if (local !== undefined) say('local', `${local.address}${local.port === undefined ? ', outer source' : ` port ${local.port}`}`);
+  if (local !== undefined) say('local', describeLocal(local));
   if (nextHop !== undefined) say('next hop', `${nextHop.address || 'unknown'} at ${nextHop.mac} on ${nextHop.interface}`);
-  if (service !== undefined) say('answers', service.answers);
+  const answers = service?.answers ?? rule?.answers;
+  if (answers !== undefined) say('answers', answers);
   say('outcome', describeOutcome(explanation.outcome));
   lines.push('', ...headerLines('before', before));
   for (const [number, headers] of after.entries()) lines.push(...headerLines(number === 0 ? 'after' : 'also', headers));
   if (assumptions.length > 0) lines.push('');
   for (const text of assumptions) say('assumed', text);
   return lines.join('\n');
+}
+
+function describeLocal({ address, port, identifier }: NonNullable<Explanation['local']>): string {
+  if (identifier !== undefined) return `${address} identifier ${identifier}`;
+  return port === undefined ? `${address}, outer source` : `${address} port ${port}`;
 }
 
 function describeOutcome(outcome: Outcome): string {

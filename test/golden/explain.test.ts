@@ -30,6 +30,19 @@ const SAME_PORT: Service = { ...WEB, servers: [{ address: '192.0.2.11' }, { addr
 const CLIENT_TCP = 'tcp 198.51.100.7:4242 -> 203.0.113.10:80';
 const CLIENT6_TCP = 'tcp [2001:db8:1::7]:4242 -> [2001:db8:f::10]:80';
 
+/** Hosts of lan go out with addresses of the pool. */
+const OFFICE: NonNullable<ConfigInput['snat']> = [
+  { name: 'mail', match: [{ source: '192.0.2.25', protocol: 'tcp', ports: 25, interface: 'lan' }], pool: ['198.51.100.110'] },
+  {
+    name: 'office',
+    match: [{ source: '192.0.2.0/24' }, { source: '2001:db8:2::/64' }],
+    pool: ['198.51.100.101', '2001:db8:1::101'],
+  },
+];
+const TWO_WORKERS_OUT: NonNullable<ConfigInput['snat']> = [
+  { name: 'office', match: [{ source: '192.0.2.0/24', interface: 'lan' }], pool: ['198.51.100.101', '198.51.100.102'] },
+];
+
 function config(services: Service[], rest: Partial<ConfigInput> = {}): ConfigInput {
   return {
     workers: 1,
@@ -77,6 +90,20 @@ describe('what is forwarded', () => {
       'tcp 198.51.100.7:4242 -> 203.0.113.10:80',
     ],
     ['echo', config([WEB]), 'icmp 198.51.100.7 -> 203.0.113.10'],
+    ['snat', config([WEB], { snat: OFFICE }), 'tcp 192.0.2.25:40000 -> 192.88.99.1:25'],
+    ['snat-v6', config([WEB], { snat: OFFICE }), 'udp [2001:db8:2::25]:40000 -> [2001:db8:1::7]:53'],
+    ['snat-echo', config([WEB], { snat: OFFICE }), 'icmp 192.0.2.25 -> 192.88.99.1'],
+    [
+      'snat-two-workers',
+      config([], { workers: 2, localAddresses: [], snat: TWO_WORKERS_OUT }),
+      'tcp 192.0.2.25:40000 -> 192.88.99.1:443',
+    ],
+    [
+      'snat-in-a-file-without-a-network',
+      config([WEB], { interfaces: [{ name: 'eth0' }, { name: 'eth1' }], routes: [], snat: OFFICE.slice(1) }),
+      'tcp 192.0.2.25:40000 -> 192.88.99.1:443',
+    ],
+    ['a-client-beside-snat', config([WEB], { snat: OFFICE }), CLIENT_TCP],
   ];
   test.each(cases)('%s', async (name, input, text) => {
     const said = ask(input, text);
@@ -98,6 +125,14 @@ describe('what is not forwarded', () => {
     ['drop-land', config([WEB]), 'tcp 203.0.113.10:80 -> 203.0.113.10:80', {}, 'land'],
     ['drop-no-route', config([far], { routes: [] }), CLIENT_TCP, {}, 'no_route'],
     ['drop-local-address', config([WEB]), 'udp 192.0.2.11:8080 -> 192.0.2.101:61000', {}, 'local_no_session'],
+    ['snat-no-rule', config([WEB], { snat: OFFICE.slice(0, 1) }), 'tcp 192.0.2.25:40000 -> 192.88.99.1:80', {}, 'kernel'],
+    [
+      'snat-no-session',
+      config([WEB], { snat: OFFICE }),
+      'tcp 192.0.2.25:40000 -> 192.88.99.1:80',
+      { tcpFlags: TCP_FLAGS.ack },
+      'tcp_no_session',
+    ],
     ['kernel', config([WEB]), 'tcp 198.51.100.7:4242 -> 198.51.100.1:22', {}, 'kernel'],
   ];
   test.each(cases)('%s', async (name, input, text, request, expected) => {

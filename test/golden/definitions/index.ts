@@ -13,6 +13,8 @@ import { persistenceCases } from './persistence.js';
 import { protocolCases } from './protocols.js';
 import { routingCases } from './routing.js';
 import { schedulingCases } from './scheduling.js';
+import { snatCases } from './snat.js';
+import { snatOnTheWayCases } from './snat-on-the-way.js';
 import { tcpCases } from './tcp.js';
 import { timeoutCases } from './timeouts.js';
 import { tunnelCases } from './tunnels.js';
@@ -22,6 +24,8 @@ import { workerCases } from './workers.js';
 export const goldenCases: readonly GoldenCase[] = [
   ...tcpCases,
   ...matchingCases,
+  ...snatCases,
+  ...snatOnTheWayCases,
   ...mssCases,
   ...udpCases,
   ...schedulingCases,

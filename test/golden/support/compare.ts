@@ -1,5 +1,5 @@
 // Compares what came out with what must come out: bytes, order, time, counters. Placeholders of local addresses are bound to what the
-// run chose, which must be one of the configured local addresses, in the port range, the same each time, and never given twice
+// run chose, which must be one of the configured local addresses or in a pool, in the port range, the same each time, and never given twice
 // towards one server; free header fields to values that the flow keeps (free-fields.ts). Guarantees: an empty list means equal; otherwise each line says one difference. Runs in tests only.
 
 import { updatedChecksum } from '../../oracle/checksum.js';
@@ -67,7 +67,8 @@ export class PlaceholderBindings {
   #faultsOf(name: string, { address, port, towards }: Binding): string[] {
     const faults: string[] = [];
     const [low = 0, high = 0] = this.config.localPorts.split('-').map(Number);
-    if (!this.config.localAddresses.includes(address)) faults.push(`local "${name}": ${address} is no local address`);
+    const own = [...this.config.localAddresses, ...(this.config.snat ?? []).flatMap((rule) => rule.pool)];
+    if (!own.includes(address)) faults.push(`local "${name}": ${address} is no local address`);
     if (port < low || port > high) faults.push(`local "${name}": port ${port} is outside ${this.config.localPorts}`);
     const key = `${address} ${port} ${towards}`;
     const other = this.#taken.get(key);

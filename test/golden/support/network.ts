@@ -80,6 +80,11 @@ export interface ServiceConfig {
   readonly timeouts?: { readonly tcp?: Readonly<Record<string, number>>; readonly udp?: Readonly<Record<string, number>> };
   readonly servers: readonly ServerConfig[];
 }
+export interface SnatConfig {
+  readonly name: string;
+  readonly match: readonly Readonly<Record<string, string>>[];
+  readonly pool: readonly string[];
+}
 export interface SessionsConfig {
   readonly maxPerWorker?: number;
   readonly timeouts?:
@@ -103,6 +108,7 @@ export interface CaseConfig {
   readonly routes: readonly { readonly prefix: string; readonly via?: string; readonly interface: string }[];
   readonly neighbours: readonly { readonly address: string; readonly mac: string; readonly interface: string }[];
   readonly services: readonly ServiceConfig[];
+  readonly snat?: readonly SnatConfig[];
 }
 
 export const WEB: ServiceConfig = {

@@ -1,6 +1,6 @@
 // The XDP program's decision against its restatement for replay: millions of bytes of random packets, most of them nearly right,
-// are
-// given to the program in the kernel (BPF_PROG_TEST_RUN) and to selection.h, and both must say the same.
+// are given to the program in the kernel (BPF_PROG_TEST_RUN) and to selection.h and outbound_selection.h, and both must say the same.
+#include "ports/outbound_selection.h"
 #include "ports/selection.h"
 
 #include <bpf/bpf.h>
@@ -70,8 +70,15 @@ class Selection : public VethLab {
   }
   bool selection_wants(const Bytes& frame) const {
     const auto destination = steerable_destination(frame);
-    return (destination && owned_.contains(*destination)) || answers_.wants(frame);
+    return (destination && owned_.contains(*destination)) || answers_.wants(frame) || outbound_.wants(frame, 0);
   }
+  /// Packets of inside hosts that match one of these are for workers.
+  void let_out(const std::vector<ServiceMatch>& rules) {
+    ASSERT_TRUE(attachment_->set_outbound(rules).ok());
+    const std::vector<IpAddress> kernel = {address(kHost), address(kHost6)};
+    outbound_ = OutboundSelection(rules, kernel);
+  }
+  void agree_on_random_packets(std::uint64_t seed);
   void expect(bool wanted, const PacketBuilder& packet, const char* what) {
     const Bytes frame = packet.build();
     EXPECT_EQ(selection_wants(frame), wanted) << what;
@@ -85,6 +92,7 @@ class Selection : public VethLab {
   std::vector<ServiceKey> servers_;
   std::unordered_set<IpAddress, AddressHash> owned_;
   AnswerSelection answers_;
+  OutboundSelection outbound_;
   int program_ = -1;
 };
 
@@ -150,9 +158,59 @@ TEST_F(Selection, WithoutNatServersNothingButOwnedAddressesIsForWorkers) {
   expect(true, v4(kClient, kVip).tcp({.destination_port = 80}), "a request");
 }
 
+ServiceMatch rule(const std::string& source, const std::string& destination, std::uint8_t protocol = 0, PortRange ports = {}) {
+  const auto prefix = [](const std::string& text) {
+    bool valid = false;
+    const Prefix parsed = Prefix::parse(text, valid);
+    EXPECT_TRUE(valid) << text;
+    return parsed;
+  };
+  return {prefix(source), prefix(destination), ports, protocol, kAnyInterface};
+}
+
+TEST_F(Selection, WhatARuleOfTheOutboundGatewayTakesIsForWorkersAndNothingElse) {
+  prepare();
+  let_out({rule("10.0.2.0/24", "198.51.100.0/24", 6, {80, 89}), rule("fd00:2::/64", "::/0"), rule("10.0.2.14", "0.0.0.0/0")});
+  const std::string host = "10.0.2.13", all = "10.0.2.14", host6 = "fd00:2::13";
+  expect(true, v4(host, kClient).tcp({.source_port = 40000, .destination_port = 80}), "the first port of a range");
+  expect(true, v4(host, kClient).tcp({.source_port = 40000, .destination_port = 89}), "the last one");
+  expect(false, v4(host, kClient).tcp({.source_port = 40000, .destination_port = 90}), "the one behind it");
+  expect(false, v4(host, kClient).udp({.source_port = 40000, .destination_port = 80}), "another protocol");
+  expect(false, v4(host, "198.51.101.1").tcp({.source_port = 40000, .destination_port = 80}), "another destination");
+  expect(false, v4("10.0.3.13", kClient).tcp({.source_port = 40000, .destination_port = 80}), "another source");
+  expect(false, v4(all, kHost).tcp({.source_port = 40000, .destination_port = 80}), "the balancer's own address");
+  expect(true, v4(all, "192.0.2.1").icmp({.type = 8}), "echo");
+  expect(false, v4(all, "192.0.2.1").icmp({.type = 0}), "an echo reply");
+  expect(false, v4(host, kClient).icmp({.type = 8}), "echo, where the rule has ports");
+  expect(true, v4(host, kClient).icmp({.type = 3}), "an error, which its session decides about");
+  expect(false, v4(all, "192.0.2.1").sctp({.source_port = 7, .chunks = {{.type = 1}}}), "SCTP");
+  expect(true, v6(host6, kClient6).udp({.source_port = 40000, .destination_port = 53}), "over IPv6");
+  expect(true, v6(host6, kClient6).icmp({.type = 128}), "echo over IPv6");
+  expect(false, v6(host6, kClient6).icmp({.type = 135}), "neighbour discovery");
+  expect(false, v6(host6, kHost6).udp({.source_port = 40000, .destination_port = 53}), "the balancer's own address over IPv6");
+  expect(true, v6(host6, kClient6).extension({.kind = 44, .next_header = 17, .data = {0, 0x50, 0, 0, 0, 9}}).payload_of(16),
+         "a later fragment over IPv6");
+  let_out({rule("10.0.2.14", "0.0.0.0/0", 17)});
+  expect(false, v4(host, kClient).tcp({.source_port = 40000, .destination_port = 80}), "a rule that has gone");
+  expect(true, v4(all, kClient).udp({.source_port = 40000, .destination_port = 80}), "one that has come");
+  let_out({});
+  expect(false, v4(all, kClient).udp({.source_port = 40000, .destination_port = 80}), "no rules");
+}
+
 TEST_F(Selection, TheProgramAndItsRestatementAgreeOnRandomPackets) {
   prepare();
-  std::mt19937_64 random(20260726);
+  agree_on_random_packets(20260726);
+}
+
+TEST_F(Selection, TheyAgreeOnRandomPacketsWhereThereAreRulesOfTheOutboundGateway) {
+  prepare();
+  let_out({rule("10.0.2.0/24", "198.51.100.0/24", 6, {53, 80}), rule("10.0.2.13", "0.0.0.0/0", 17), rule("10.0.2.12", "198.51.100.7", 1),
+           rule("fd00:2::/64", "2001:db8:1::/48", 17, {22, 22}), rule("fd00:2::13", "::/0")});
+  agree_on_random_packets(20261125);
+}
+
+void Selection::agree_on_random_packets(std::uint64_t seed) {
+  std::mt19937_64 random(seed);
   const auto pick = [&](const auto& list) { return list[random() % std::size(list)]; };
   const std::string sources[] = {kServer, "10.0.2.12", "10.0.2.13", kClient}, destinations[] = {kClient, kVip, kHost, kServer};
   const std::string sources6[] = {kServer6, "fd00:2::12", "fd00:2::13", kClient6};
@@ -188,7 +246,7 @@ TEST_F(Selection, TheProgramAndItsRestatementAgreeOnRandomPackets) {
     for (std::uint64_t tags = random() % 4; tags > 1; tags--) b.vlan({.id = 5});
     head(b, quoted);
     if (quoted) {
-      b.icmp({.type = static_cast<std::uint8_t>(random() % 14)}).payload(inner.build());
+      b.icmp({.type = static_cast<std::uint8_t>(random() % 14 == 0 ? 128 : random() % 14)}).payload(inner.build());
     } else {
       transport(b);
     }

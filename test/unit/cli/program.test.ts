@@ -82,6 +82,7 @@ test('check --effective: defaults are there, in the order of the reference', asy
     'localPorts',
     'routes',
     'neighbours',
+    'snat',
     'services',
   ]);
 });
