@@ -35,5 +35,5 @@ function table(rows) {
       .join('  ')
       .trimEnd(),
   );
-  return `\nfamilies: of the client and of the real server\n\n${text.join('\n')}\n`;
+  return `\nfamilies: of the client and of the real server; snat: of the host inside and of the one outside\n\n${text.join('\n')}\n`;
 }

@@ -95,6 +95,16 @@ export const plans: Readonly<Record<Family, FamilyPlan>> = {
   },
 };
 
+/** Hosts that servers can run on. */
+export type HostRole = RealServerRole | 'client' | 'far';
+
+/** The address by which others know a host. */
+export function hostAddress(family: Family, role: HostRole): string {
+  const { clients, far, servers } = plans[family];
+  if (role === 'client') return clients[0] ?? '';
+  return role === 'far' ? far : servers[role];
+}
+
 const localsPerWorker = 2;
 
 /** Local addresses of a family, two per worker: number i belongs to worker i modulo `workers`. */

@@ -1,9 +1,10 @@
-// A real server of the lab: nginx for HTTP over TCP, an echo for UDP and a server for uploads, of which the first two say who they are says who it is and writes down whom it saw.
+// A real server of the lab: nginx for HTTP over TCP, an echo for UDP and a server for uploads, of which the
+// first two say who they are and write down whom they saw.
 // Guarantees: listens on both families before `start` returns; every request leaves one line with the peer's address and port.
 // Thread: the main thread; the servers are child processes in the real server's namespace.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { echoPort, type Family, families, httpPort, plans, type RealServerRole, uploadPort, urlHost } from './addresses.js';
+import { echoPort, type Family, families, type HostRole, hostAddress, httpPort, uploadPort, urlHost } from './addresses.js';
 import { LabError } from './lab-error.js';
 import type { ManagedProcess } from './managed-process.js';
 import { labProgram } from './programs.js';
@@ -11,7 +12,8 @@ import type { LabTopology } from './topology.js';
 
 export interface RealServerOptions {
   readonly topology: LabTopology;
-  readonly role: RealServerRole;
+  /** Of outbound connections the servers are on the client's side. */
+  readonly role: HostRole;
   /** For the configuration, pid and log files; made if missing. */
   readonly directory: string;
   /** Directory of large files, shared by the real servers, so that a download may come from either. */
@@ -29,11 +31,11 @@ export interface SeenPeer {
 }
 
 export class RealServer implements AsyncDisposable {
-  readonly role: RealServerRole;
+  readonly role: HostRole;
   readonly processes: readonly ManagedProcess[];
   readonly #directory: string;
 
-  private constructor(role: RealServerRole, directory: string, processes: readonly ManagedProcess[]) {
+  private constructor(role: HostRole, directory: string, processes: readonly ManagedProcess[]) {
     this.role = role;
     this.#directory = directory;
     this.processes = processes;
@@ -85,7 +87,7 @@ export class RealServer implements AsyncDisposable {
 
   /** curl does the waiting: it retries while the connection is refused. */
   async #answersHttp({ topology, role }: RealServerOptions, family: Family, port: number): Promise<void> {
-    const url = `http://${urlHost(plans[family].servers[role])}:${port}/`;
+    const url = `http://${urlHost(hostAddress(family, role))}:${port}/`;
     const retry = ['--retry', '100', '--retry-delay', '0', '--retry-max-time', '10', '--retry-connrefused'];
     const result = await topology.run(role, ['curl', '-sS', '--fail', '--max-time', '10', ...retry, '-o', '/dev/null', url]);
     if (result.code === 0) return;
@@ -94,7 +96,7 @@ export class RealServer implements AsyncDisposable {
   }
 
   async #answersEcho({ topology, role }: RealServerOptions): Promise<void> {
-    const addresses = families.map((family) => plans[family].servers[role]);
+    const addresses = families.map((family) => hostAddress(family, role));
     await Promise.all(
       addresses.map((address) => topology.runChecked(role, [...labProgram('udp-client'), address, String(echoPort), '1', '1'])),
     );
@@ -104,7 +106,7 @@ export class RealServer implements AsyncDisposable {
 }
 
 function listenAddresses({ role, vips }: RealServerOptions): string[] {
-  return [...families.map((family) => plans[family].servers[role]), ...(vips ?? [])];
+  return [...families.map((family) => hostAddress(family, role)), ...(vips ?? [])];
 }
 
 function readPeers(file: string): SeenPeer[] {
@@ -116,7 +118,7 @@ function readPeers(file: string): SeenPeer[] {
 }
 
 /** One worker process per real server is enough on a lab's machine; keep-alive is unlimited so that only the client closes. */
-function nginxConfig(role: RealServerRole, directory: string, content: string, addresses: readonly string[]): string {
+function nginxConfig(role: HostRole, directory: string, content: string, addresses: readonly string[]): string {
   const listens = addresses.map((address) => `    listen ${urlHost(address)}:${httpPort} reuseport backlog=4096;`);
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
     (name) => `  ${name}_temp_path ${directory}/temp/${name};`,

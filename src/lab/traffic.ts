@@ -1,10 +1,10 @@
-// Real traffic from the lab's client: curl, wrk and UDP datagrams, each reported as numbers.
+// Real traffic from one host of the lab, its client unless told: curl, wrk and UDP datagrams, each reported as numbers.
 // Guarantees: nothing that went wrong is left out of `failed`; every run is bounded in time.
-// Thread: the main thread; the traffic is made by child processes in the client's namespace.
+// Thread: the main thread; the traffic is made by child processes in the host's namespace.
 import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { echoPort, type Family, plans, urlHost } from './addresses.js';
+import { echoPort, type Family, type HostRole, plans, urlHost } from './addresses.js';
 import type { CommandOptions } from './command.js';
 import { LabError } from './lab-error.js';
 import { labProgram } from './programs.js';
@@ -84,10 +84,12 @@ end
 export class Traffic {
   readonly #topology: LabTopology;
   readonly #script: string;
+  readonly #from: HostRole;
 
   /** `directory` is for a small script that wrk reads. */
-  constructor(topology: LabTopology, directory: string) {
+  constructor(topology: LabTopology, directory: string, from: HostRole = 'client') {
     this.#topology = topology;
+    this.#from = from;
     this.#script = join(directory, 'wrk-report.lua');
     writeFileSync(this.#script, wrkScript);
   }
@@ -97,7 +99,7 @@ export class Traffic {
     const byServer: Record<string, number> = {};
     const reasons: string[] = [];
     for (let count = 0; count < times; count++) {
-      const result = await this.#topology.run('client', ['curl', '-sS', '--fail', '--max-time', '5', url], options);
+      const result = await this.#topology.run(this.#from, ['curl', '-sS', '--fail', '--max-time', '5', url], options);
       const server = result.stdout.split(' ')[0] ?? '';
       if (result.code === 0) byServer[server] = (byServer[server] ?? 0) + 1;
       else reasons.push(`${url}: ${result.stderr.trim() || `curl ended with ${result.code}`}`);
@@ -118,7 +120,7 @@ export class Traffic {
     ];
     if (options.newConnections) argv.push('-H', 'Connection: close');
     const limits = { timeout: (options.seconds + 60) * 1000, ...(options.signal ? { signal: options.signal } : {}) };
-    const result = await this.#topology.run('client', [...argv, options.url], limits);
+    const result = await this.#topology.run(this.#from, [...argv, options.url], limits);
     const line = result.stderr.split('\n').find((text) => text.startsWith('{'));
     if (line === undefined) {
       throw new LabError(
@@ -135,7 +137,10 @@ export class Traffic {
 
   async datagrams(target: EchoOptions, options: CommandOptions = {}): Promise<EchoResult> {
     const words = [target.address, target.port, target.sockets ?? 1, target.datagrams ?? 1, target.size ?? 0].map(String);
-    const result = await this.#topology.run('client', [...labProgram('udp-client'), ...words], { timeout: 120_000, ...options });
+    const result = await this.#topology.run(this.#from, [...labProgram('udp-client'), ...words], {
+      timeout: 120_000,
+      ...options,
+    });
     try {
       return JSON.parse(result.stdout) as EchoResult;
     } catch (cause) {
@@ -145,22 +150,22 @@ export class Traffic {
 
   /** The error that a UDP socket gets for a datagram to this port; null if none came within five seconds. */
   async refusal(address: string, port: number): Promise<string | null> {
-    const result = await this.#topology.run('client', [...labProgram('udp-refused'), address, String(port)]);
+    const result = await this.#topology.run(this.#from, [...labProgram('udp-refused'), address, String(port)]);
     return (JSON.parse(result.stdout) as { error: string | null }).error;
   }
 
   /** Sends a file as the body of a request and resolves with the answer: the server's name and the digest of what it got. */
   async upload(url: string, file: string): Promise<string> {
     const argv = ['curl', '-sS', '--fail', '--max-time', '120', '-H', 'Expect:', '-T', file, url];
-    return (await this.#topology.runChecked('client', argv, { timeout: 130_000 })).trim();
+    return (await this.#topology.runChecked(this.#from, argv, { timeout: 130_000 })).trim();
   }
 
   /** Fetches a file and digests it on the way, so that its size does not matter. */
-  async download(url: string, options: CommandOptions & { readonly from?: 'client' | 'far' } = {}): Promise<DownloadResult> {
+  async download(url: string, options: CommandOptions & { readonly from?: HostRole } = {}): Promise<DownloadResult> {
     const digest = createHash('sha256');
     let bytes = 0;
     const start = performance.now();
-    const { from = 'client', ...limits } = options;
+    const { from = this.#from, ...limits } = options;
     const result = await this.#topology.run(from, ['curl', '-sS', '--fail', url], {
       timeout: 300_000,
       ...limits,

@@ -1,4 +1,5 @@
-// The outbound gateway: what no capture shows. Several workers, fragments, last hops, many hosts with few ports, rules that go.
+// The outbound gateway: what no capture shows. Several workers, fragments, last hops, many hosts with few ports, rules that go, NAT
+// servers that go out; and that random packets come through with nothing changed but what must change.
 #include "pipeline/outbound.h"
 
 #include <gtest/gtest.h>
@@ -223,6 +224,83 @@ TEST(Outbound, SessionsOfARuleThatHasLeftGoOnAndNewOnesDoNotBegin) {
   stage.settle();
   stage.reclaim();
   EXPECT_TRUE(stage.builder().outbound_matches().empty());
+}
+
+TEST(Outbound, OfANatServerOfAnyPortAnswersGoToTheirSessionAndWhatItBeginsLeaves) {
+  for (const std::uint32_t asked : {0u, 1u}) {
+    TablesConfig tables = gateway(2);
+    ServiceConfig names;
+    names.name = "any";
+    names.address = ip(kVip);
+    names.protocol = 17;
+    names.ports = PortRange{5000, 5100};
+    names.scheduler = SchedulerKind::kRoundRobin;
+    names.servers.push_back({ip("10.0.2.11"), be16(0), 1, 0, ForwardMode::kNat});
+    tables.services.push_back(names);
+    Stage stage({.workers = 2}, tables);
+    Flow request;
+    request.tcp = false;
+    request.destination_port = 5005;
+    const std::vector<Sent> there = stage.pass_through(request.build(), kClientSide, asked);
+    ASSERT_EQ(there.size(), 1u);
+    Flow answer = outbound();
+    answer.tcp = false;
+    answer.source_port = 5005;
+    answer.destination_port = request.source_port;
+    for (const std::uint32_t answered : {0u, 1u}) {
+      const std::vector<Sent> back = stage.pass_through(answer.build(), kServerSide, answered);
+      ASSERT_EQ(back.size(), 1u);
+      EXPECT_EQ(back[0].worker, asked);
+      EXPECT_EQ(address_at(back[0].bytes, 26, false), kVip);
+    }
+    Flow own = answer;
+    own.source_port = 5006;
+    for (const std::uint32_t worker : {0u, 1u}) {
+      own.destination_port++;
+      expect_out(stage, own, worker);
+    }
+    EXPECT_EQ(stage.drops(), 0u);
+    EXPECT_EQ(stage.count(Counter::sessions_created), 3u);
+    stage.expect_accounted();
+  }
+}
+
+TEST(OutboundProperty, WhatIsNotTheGatewaysToChangeArrivesAsItWasSentThereAndBack) {
+  for (std::uint32_t seed = 1; seed <= 200; seed++) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937 random(seed);
+    const auto pick = [&](std::uint32_t n) { return static_cast<std::uint32_t>(random() % n); };
+    const auto randomise = [&](Flow& f) {
+      f.ttl = static_cast<std::uint8_t>(2 + pick(254));
+      f.tos = static_cast<std::uint8_t>(pick(256));
+      f.id = static_cast<std::uint16_t>(pick(65536));
+      f.dont_fragment = pick(2) == 0;
+      f.seq = static_cast<std::uint32_t>(random());
+      f.ack = static_cast<std::uint32_t>(random());
+      f.window = static_cast<std::uint16_t>(pick(65536));
+      f.ip_options = !f.six && pick(4) == 0 ? Bytes{0x94, 4, 0, 0} : Bytes{};
+      f.payload.resize(pick(2) == 0 ? pick(64) : pick(1300));
+      for (std::uint8_t& byte : f.payload) byte = static_cast<std::uint8_t>(random());
+      f.checksum_error = pick(8) == 0 ? static_cast<std::uint16_t>(1 + pick(0xfffe)) : std::uint16_t{0};
+      f.no_udp_checksum = !f.tcp && !f.six && f.checksum_error == 0 && pick(4) == 0;
+    };
+    Stage stage({}, gateway(1));
+    Flow request = outbound(pick(2) == 0);
+    request.tcp = pick(2) == 0;
+    request.source_port = static_cast<std::uint16_t>(1 + pick(65535));
+    request.destination_port = static_cast<std::uint16_t>(1 + pick(65535));
+    for (int packet = 0; packet < 4; packet++) {
+      randomise(request);
+      request.flags = packet == 0 ? kSyn : kAck;
+      const Flow out = expect_out(stage, request);
+      Flow answer = answer_to(out);
+      randomise(answer);
+      answer.flags = static_cast<std::uint8_t>(packet == 0 ? kSyn | kAck : kAck);
+      expect_in(stage, answer, request);
+    }
+    EXPECT_EQ(stage.drops(), 0u);
+    if (HasFailure()) return;
+  }
 }
 
 TEST(OutboundProperty, NoTwoSessionsHaveTheSameAnswerAndEachAnswerFindsItsHost) {
