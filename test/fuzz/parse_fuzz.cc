@@ -12,7 +12,9 @@ void check_accepted(const Packet& packet, const PacketMeta& meta, std::size_t si
   FUZZ_CHECK(packet.length == static_cast<std::uint32_t>(meta.l3_offset) + meta.l3_length);
   FUZZ_CHECK(meta.l4_offset >= meta.l3_offset + (meta.ipv6 ? sizeof(net::Ipv6) : sizeof(net::Ipv4)));
   FUZZ_CHECK(meta.l4_offset <= packet.length);
-  FUZZ_CHECK(meta.ttl > 1);
+  // What has come its whole way may be answered here, but not sent on.
+  const bool icmp = meta.protocol == (meta.ipv6 ? net::kProtocolIcmpv6 : net::kProtocolIcmp);
+  FUZZ_CHECK(meta.ttl > 1 || (meta.ttl == 1 && icmp && meta.source_port.raw == 0 && meta.destination_port.raw == 0));
   FUZZ_CHECK(meta.source.is_v4() != meta.ipv6);
   const std::uint32_t room = packet.length - meta.l4_offset;
   if (is_later_fragment(meta)) {
@@ -27,9 +29,17 @@ void check_accepted(const Packet& packet, const PacketMeta& meta, std::size_t si
     FUZZ_CHECK(meta.tcp_flags != 0);
   } else if (meta.protocol == net::kProtocolUdp) {
     FUZZ_CHECK(room >= sizeof(net::Udp));
+  } else if (meta.protocol == net::kProtocolSctp) {
+    FUZZ_CHECK(room >= sizeof(net::Sctp) + sizeof(net::SctpChunk));
+  } else if (meta.protocol == net::kProtocolEsp || meta.protocol == net::kProtocolAh) {
+    FUZZ_CHECK(meta.source_port.raw == 0 && meta.destination_port.raw == 0);
+    return;
   } else {
-    FUZZ_CHECK(meta.protocol == (meta.ipv6 ? net::kProtocolIcmpv6 : net::kProtocolIcmp));
+    FUZZ_CHECK(icmp);
     FUZZ_CHECK(room >= sizeof(net::Icmp));
+    // Of echo that may be sent on, one port is the identifier and the other says that it is echo.
+    const bool portless = meta.source_port.raw == 0 && meta.destination_port.raw == 0;
+    FUZZ_CHECK(portless || meta.source_port == kEchoPort || meta.destination_port == kEchoPort);
     return;
   }
   FUZZ_CHECK(meta.source_port.raw != 0 && meta.destination_port.raw != 0);

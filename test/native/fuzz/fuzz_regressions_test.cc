@@ -29,6 +29,9 @@
 #define LLVMFuzzerTestOneInput fuzz_icmp
 #include "../../fuzz/icmp_fuzz.cc"
 #undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_outbound
+#include "../../fuzz/outbound_fuzz.cc"
+#undef LLVMFuzzerTestOneInput
 
 namespace {
 
@@ -64,6 +67,7 @@ TEST(FuzzRegressions, PcapHoldsOnEveryKnownInput) { replay("pcap", fuzz_pcap); }
 TEST(FuzzRegressions, NeighbourHoldsOnEveryKnownInput) { replay("neighbour", fuzz_neighbour); }
 TEST(FuzzRegressions, PipelineHoldsOnEveryKnownInput) { replay("pipeline", fuzz_pipeline); }
 TEST(FuzzRegressions, IcmpHoldsOnEveryKnownInput) { replay("icmp", fuzz_icmp); }
+TEST(FuzzRegressions, OutboundHoldsOnEveryKnownInput) { replay("outbound", fuzz_outbound); }
 TEST(FuzzRegressions, QuicHoldsOnEveryKnownInput) { replay("quic", fuzz_quic); }
 
 }  // namespace
