@@ -65,12 +65,22 @@ inline void count_packet(WorkerState& state, Session& session, Direction directi
   }
 }
 
+/// A server that answers the SYN of a local port with a mere ACK remembers that port's last connection, for which it is in TIME_WAIT. The
+/// client resets what it does not know, which frees the port at the server, and asks again: the session must wait for that second SYN where
+/// it is. Were it taken as established and then closed, that SYN would be given another port, which may be remembered just as well.
+[[gnu::noinline]] inline bool is_challenge(const Session& session, Direction direction, const PacketMeta& meta) {
+  return direction == Direction::kOutbound && session.state == SessionState::kSynRecv && uses_local_port(session.mode) &&
+         (meta.tcp_flags & (net::tcp_flag::kSyn | net::tcp_flag::kAck | net::tcp_flag::kRst | net::tcp_flag::kFin)) ==
+             net::tcp_flag::kAck;
+}
+
 /// One packet of an existing session.
 inline void track(WorkerState& state, SessionId id, Session& session, Direction direction, const PacketMeta& meta,
                   std::uint32_t bytes) {
   SessionState next;
   if (session.protocol == net::kProtocolTcp) {
     next = next_tcp_state(session.state, direction, meta.tcp_flags, (session.flags & session_flag::kOneWay) != 0);
+    if (next != session.state && is_challenge(session, direction, meta)) [[unlikely]] next = session.state;
   } else if (session.protocol == net::kProtocolSctp) [[unlikely]] {
     next = next_sctp_state(session.state, direction, static_cast<SctpEvent>(meta.tcp_flags),
                            (session.flags & session_flag::kOneWay) != 0);

@@ -28,6 +28,9 @@ export interface LabConfigOptions {
   /** Adds an HTTP service on this port of the VIP. */
   readonly extraHttpPort?: number;
   readonly sessionsPerWorker?: number;
+  /** Further keys of every service and of every server, as in a file: `maxConnections: 5`. */
+  readonly serviceKeys?: readonly string[];
+  readonly serverKeys?: readonly string[];
   /** Of all services; full NAT unless told. */
   readonly mode?: ForwardMode;
   /**
@@ -124,11 +127,13 @@ function serviceText(service: ServiceLine, options: LabConfigOptions): string[] 
     `    mode: ${modeOf(options)}`,
     ...(modeOf(options) === 'l3dsr' ? [`    dscp: ${routed ? dscps.routedVip : dscps.vip}`] : []),
     '    scheduler: wrr',
-    '    servers:',
+    ...(options.serviceKeys ?? []).map((line) => `    ${line}`),
+    `    servers:${service.servers.length === 0 ? ' []' : ''}`,
     ...service.servers.flatMap((role) => [
       `      - address: "${plans[service.family].servers[role]}"`,
       ...(keepsPort(modeOf(options)) ? [] : [`        port: ${service.targetPort}`]),
       `        weight: ${options.weights?.[role] ?? 1}`,
+      ...(options.serverKeys ?? []).map((line) => `        ${line}`),
     ]),
   ];
 }

@@ -82,6 +82,32 @@ TEST(ConnectionReuse, ASynInTimeWaitIsForwardedAtOnceInEveryMode) {
   }
 }
 
+TEST(ConnectionReuse, ASynThatAServerInTimeWaitChallengedIsAskedAgainOnTheSamePort) {
+  Stage stage({}, three_servers({}));
+  const Flow syn = from_port(33333);
+  const Flow at_server = expect_forwarded(stage, syn);
+  // What Linux answers in TIME_WAIT to a SYN with an older timestamp: an ACK of the connection before. The client knows nothing of it.
+  Flow challenge = reply_of(at_server);
+  challenge.flags = kAck;
+  expect_returned(stage, challenge, syn);
+  Flow reset = syn;
+  reset.flags = kRst;
+  EXPECT_EQ(expect_forwarded(stage, reset).source_port, at_server.source_port) << "frees the port at the server";
+
+  const Flow again = expect_forwarded(stage, syn);
+  EXPECT_EQ(again.destination, at_server.destination);
+  EXPECT_EQ(again.source_port, at_server.source_port);
+  Flow accepted = reply_of(again);
+  accepted.flags = kSyn | kAck;
+  expect_returned(stage, accepted, syn);
+  Flow ack = syn;
+  ack.flags = kAck;
+  expect_forwarded(stage, ack);
+  EXPECT_EQ(stage.count(Counter::sessions_created), 1u);
+  EXPECT_EQ(stage.count(Counter::sessions_active), 1u);
+  EXPECT_EQ(stage.drops(), 0u);
+}
+
 const Session& only_session(Stage& stage, std::uint32_t worker = 0) {
   const Session* found = nullptr;
   stage.state(worker).sessions->for_each([&](SessionId, Session& session) { found = &session; });
