@@ -98,6 +98,9 @@ struct SourceRange {
   /// The bits that the flow fills; none: there is no such range.
   IpAddress free_bits;
   bool empty() const { return (free_bits.high | free_bits.low) == 0; }
+  bool contains(const IpAddress& address) const {
+    return !empty() && (address.high & ~free_bits.high) == base.high && (address.low & ~free_bits.low) == base.low;
+  }
   /// `hash` is that of the flow.
   IpAddress of_flow(std::uint64_t hash) const {
     return {base.high | (hash & free_bits.high), base.low | ((hash >> 32 | hash << 32) & free_bits.low)};

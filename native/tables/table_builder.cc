@@ -33,7 +33,8 @@ IpAddress last_bits(std::uint32_t bits) {
 std::array<SourceRange, 2> source_ranges(const std::vector<AddressRange>& configs) {
   std::array<SourceRange, 2> ranges{};
   for (const AddressRange& config : configs) {
-    ranges[config.prefix.is_v4() ? 0 : 1] = {config.prefix, last_bits(128u - config.length)};
+    const IpAddress base = masked(config.prefix, config.length);
+    ranges[base.is_v4() ? 0 : 1] = {base, last_bits(128u - config.length)};
   }
   return ranges;
 }
@@ -71,7 +72,7 @@ Result<void> TableBuilder::check_limits(const TablesConfig& config) const {
   std::vector<IpAddress> own = config.local_addresses;
   for (const ServiceConfig& service : config.services) own.insert(own.end(), service.pool.begin(), service.pool.end());
   std::unordered_set<IpAddress, AddressHash> owned(own.begin(), own.end());
-  std::size_t prefixes = owned_prefixes().size();
+  std::size_t prefixes = owned_prefixes().size() + config.tunnel_sources.size();
   for (const ServiceConfig& service : config.services) {
     for (const Prefix& vips : millrace::vips_of(service)) {
       if (vips.is_host()) owned.insert(vips.address);
@@ -96,6 +97,10 @@ Result<std::shared_ptr<const ServiceTables>> TableBuilder::apply(const TablesCon
   if (auto r = check_limits(config); !r) return r.error();
   apply_locals(config);
   tunnel_sources_ = source_ranges(config.tunnel_sources);
+  tunnel_prefixes_.clear();
+  for (const AddressRange& range : config.tunnel_sources) {
+    tunnel_prefixes_.push_back({masked(range.prefix, range.length), static_cast<std::uint8_t>(range.length)});
+  }
 
   std::unordered_set<EntryKey, EntryKeyHash> wanted;
   order_.clear();
@@ -544,7 +549,7 @@ std::vector<IpAddress> TableBuilder::owned_addresses() const {
 }
 
 std::vector<Prefix> TableBuilder::owned_prefixes() const {
-  std::vector<Prefix> unique;
+  std::vector<Prefix> unique = tunnel_prefixes_;
   for (const auto& [key, entry] : entries_) {
     for (const Prefix& vips : vips_of(*entry)) {
       if (!vips.is_host()) unique.push_back(vips);

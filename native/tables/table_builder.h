@@ -59,7 +59,7 @@ class TableBuilder {
   SlotMap slot_map() const;
   /// VIPs and local addresses, those that only old sessions use included.
   std::vector<IpAddress> owned_addresses() const;
-  /// The same for prefixes of VIPs.
+  /// The same for prefixes of VIPs, and what errors about tunnels' packets are sent to: the ranges of their outer sources.
   std::vector<Prefix> owned_prefixes() const;
   /// Where answers come from that have the client's own address as destination: servers in mode nat, those that drain included.
   std::vector<ServiceKey> nat_servers() const;
@@ -198,6 +198,7 @@ class TableBuilder {
   std::map<std::string, LocalEntry> local_entries_;  // by text, so that workers' shares do not depend on hash order
   std::vector<std::string> local_order_;
   std::array<SourceRange, 2> tunnel_sources_{};
+  std::vector<Prefix> tunnel_prefixes_;
   std::function<void(ServerSlot)> slot_taken_;
   /// Timeouts of services and how many have each; the first is never used. Places are used again, so that an index stays what it is.
   std::vector<TimeoutTable> timeout_tables_ = std::vector<TimeoutTable>(1);

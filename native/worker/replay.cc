@@ -60,7 +60,12 @@ class Stage {
     if (kernel_addresses_.contains(destination) && !tables.owned.contains(destination)) return nullptr;
     return tables.owner_of(destination);
   }
-  /// `owned`: what the destination is; nullptr for an answer of a NAT server and for a packet to the outside.
+  /// Errors about tunnels' packets are sent there.
+  bool is_tunnel_source(const IpAddress& destination) const {
+    const auto& ranges = snapshot_.services->tunnel_sources;
+    return ranges[destination.is_v4() ? 0 : 1].contains(destination) && !kernel_addresses_.contains(destination);
+  }
+  /// `owned`: what the destination is; nullptr for an error about a tunnel's packet, for an answer of a NAT server and for a packet to the outside.
   std::uint32_t worker_for(const OwnedAddress* owned, std::span<const std::uint8_t> frame, ReplaySteering steering) const;
   std::uint16_t interface_for(std::span<const std::uint8_t> frame) const;
   void expire();
@@ -239,7 +244,7 @@ Result<ReplayResult> Stage::run(const ReplayOptions& options) {
     result.packets++;
     const std::optional<IpAddress> destination = steerable_destination(captured.bytes);
     const OwnedAddress* owned = destination ? owner_of(*destination) : nullptr;
-    const bool passes = owned != nullptr || answers_.wants(captured.bytes) || outbound_.wants(captured.bytes, interface_for(captured.bytes));
+    const bool passes = owned != nullptr || (destination && is_tunnel_source(*destination)) || answers_.wants(captured.bytes) || outbound_.wants(captured.bytes, interface_for(captured.bytes));
     if (!passes) {
       result.passed_to_kernel++;
       continue;

@@ -28,6 +28,8 @@ export interface LabConfigOptions {
   /** Adds an HTTP service on this port of the VIP. */
   readonly extraHttpPort?: number;
   readonly sessionsPerWorker?: number;
+  /** Ranges of outer sources of tunnels. */
+  readonly tunnelSources?: readonly string[];
   /** Further keys of every service and of every server, as in a file: `maxConnections: 5`. */
   readonly serviceKeys?: readonly string[];
   readonly serverKeys?: readonly string[];
@@ -68,6 +70,7 @@ export function labConfig(options: LabConfigOptions): string {
     '# Two per worker and address family: what the real servers see instead of the clients.',
     'localAddresses:',
     ...locals.map((address) => `  - "${address}"`),
+    ...(options.tunnelSources === undefined ? [] : [`tunnelSources: ${JSON.stringify(options.tunnelSources)}`]),
     'services:',
     ...chosen.flatMap((family) => services(family, options).flatMap((service) => serviceText(service, options))),
     '',
