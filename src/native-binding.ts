@@ -15,6 +15,12 @@ export interface NativeInterfaceConfig {
   readonly addresses?: readonly string[];
 }
 
+/** Per second and direction; 0: no limit. */
+export interface NativeRateLimit {
+  readonly packetsPerSecond: number;
+  readonly bitsPerSecond: number;
+}
+
 export interface NativeServerConfig {
   readonly address: string;
   /** 0 where the protocol has none, and for the port that the client asked for. */
@@ -28,6 +34,7 @@ export interface NativeServerConfig {
   /** Connection thresholds; 0 for none. */
   readonly upperThreshold: number;
   readonly lowerThreshold: number;
+  readonly rateLimit: NativeRateLimit;
 }
 
 export interface NativeSchedulerOptions {
@@ -98,6 +105,7 @@ export interface NativeServiceConfig extends NativeServiceIdentity {
   readonly connReuseMode: 0 | 1 | 2;
   /** 0: no limit. */
   readonly maxConnections: number;
+  readonly rateLimit: NativeRateLimit;
   readonly onRemoval: 'keep' | 'drop' | 'reset';
   /** All values; absent where the service has those of all. */
   readonly timeouts?: NativeTimeouts;
@@ -205,6 +213,9 @@ export const SERVER_STATS_FIELDS = [
   'ended',
 ] as const;
 
+/** Layout of RateLeases in native/tables/rate_limits.h; only the last two are for others than the worker. */
+export const RATE_LIMIT_FIELDS = ['lease0', 'lease1', 'lease2', 'lease3', 'packets', 'bits', 'droppedIn', 'droppedOut'] as const;
+
 export interface NativeSlotMap {
   /** Slot of each service and of each of its servers, in the order in which they were applied. Removed ones that still have sessions stay listed. */
   readonly services: readonly {
@@ -255,6 +266,9 @@ export interface NativeDataplane {
   counters(worker: number): ArrayBuffer;
   /** u64 slots of one worker: SERVER_STATS_FIELDS per server slot. */
   serverStats(worker: number): ArrayBuffer;
+  /** u64 slots of one worker: RATE_LIMIT_FIELDS per slot, of servers and of services. */
+  serverRates(worker: number): ArrayBuffer;
+  serviceRates(worker: number): ArrayBuffer;
   interfaces(): readonly NativeInterfaceStatus[];
   /** Stops workers, detaches XDP, frees memory. Idempotent. */
   stop(): Promise<void>;

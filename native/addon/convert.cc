@@ -114,6 +114,11 @@ ConnectionRules decode_rules(const Napi::Object& object) {
   return rules;
 }
 
+RateLimits decode_rates(const Napi::Object& object) {
+  const auto per_second = [&](const char* name) { return static_cast<std::uint64_t>(object.Get(name).ToNumber().Int64Value()); };
+  return {per_second("packetsPerSecond"), per_second("bitsPerSecond")};
+}
+
 ServerConfig decode_server(const Napi::Object& object) {
   ServerConfig server;
   server.address = address(object, "address");
@@ -124,6 +129,7 @@ ServerConfig decode_server(const Napi::Object& object) {
   server.mode = mode == "snat" ? ForwardMode::kSnat : forward_mode(mode).value_or(ForwardMode::kFullNat);
   server.tunnel_port = port(object, "tunnelPort");
   server.limits = {number(object, "upperThreshold"), number(object, "lowerThreshold")};
+  server.rates = decode_rates(object.Get("rateLimit").As<Napi::Object>());
   return server;
 }
 
@@ -176,6 +182,7 @@ ServiceConfig decode_service(const Napi::Object& object) {
   if (has(object, "persistence")) service.persistence = decode_persistence(object.Get("persistence").As<Napi::Object>());
   service.scheduler = scheduler_named(text(object, "scheduler"));
   service.max_connections = number(object, "maxConnections");
+  service.rates = decode_rates(object.Get("rateLimit").As<Napi::Object>());
   const std::string on_removal = text(object, "onRemoval");
   service.on_removal = on_removal == "reset" ? OnRemoval::kReset : on_removal == "drop" ? OnRemoval::kDrop : OnRemoval::kKeep;
   if (has(object, "timeouts")) service.timeouts_ms = decode_timeouts(object.Get("timeouts").As<Napi::Object>());

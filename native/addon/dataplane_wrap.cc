@@ -97,6 +97,8 @@ Napi::Function DataplaneWrap::define(Napi::Env env) {
                      {InstanceMethod<&DataplaneWrap::start>("start"), InstanceMethod<&DataplaneWrap::apply>("apply"),
                       InstanceMethod<&DataplaneWrap::stop>("stop"), InstanceMethod<&DataplaneWrap::counters>("counters"),
                       InstanceMethod<&DataplaneWrap::server_stats>("serverStats"),
+                      InstanceMethod<&DataplaneWrap::server_rates>("serverRates"),
+                      InstanceMethod<&DataplaneWrap::service_rates>("serviceRates"),
                       InstanceMethod<&DataplaneWrap::interfaces>("interfaces"), InstanceMethod<&DataplaneWrap::ref>("ref"),
                       InstanceMethod<&DataplaneWrap::unref>("unref")});
 }
@@ -184,6 +186,18 @@ Napi::Value DataplaneWrap::server_stats(const Napi::CallbackInfo& info) {
   const auto statistics = statistics_of(info);
   if (!statistics) return info.Env().Undefined();
   return show(info.Env(), statistics->servers.data(), statistics->servers.capacity() * sizeof(ServerStats), statistics);
+}
+
+Napi::Value DataplaneWrap::server_rates(const Napi::CallbackInfo& info) {
+  const auto statistics = statistics_of(info);
+  if (!statistics) return info.Env().Undefined();
+  return show(info.Env(), statistics->server_rates.data(), statistics->server_rates.capacity() * sizeof(RateLeases), statistics);
+}
+
+Napi::Value DataplaneWrap::service_rates(const Napi::CallbackInfo& info) {
+  const auto statistics = statistics_of(info);
+  if (!statistics) return info.Env().Undefined();
+  return show(info.Env(), statistics->service_rates.data(), statistics->service_rates.capacity() * sizeof(RateLeases), statistics);
 }
 
 Napi::Value DataplaneWrap::interfaces(const Napi::CallbackInfo& info) {

@@ -47,6 +47,8 @@ class DataplaneWrap : public Napi::ObjectWrap<DataplaneWrap> {
   Napi::Value stop(const Napi::CallbackInfo& info);
   Napi::Value counters(const Napi::CallbackInfo& info);
   Napi::Value server_stats(const Napi::CallbackInfo& info);
+  Napi::Value server_rates(const Napi::CallbackInfo& info);
+  Napi::Value service_rates(const Napi::CallbackInfo& info);
   Napi::Value interfaces(const Napi::CallbackInfo& info);
   void ref(const Napi::CallbackInfo& info);
   void unref(const Napi::CallbackInfo& info);

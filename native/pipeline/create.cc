@@ -7,6 +7,7 @@
 #include "pipeline/connection_limits.h"
 #include "pipeline/fragments.h"
 #include "pipeline/persistence.h"
+#include "pipeline/rate_limits.h"
 #include "pipeline/session_key.h"
 #include "pipeline/track.h"
 
@@ -207,11 +208,13 @@ SessionId create_session(WorkerState& state, const ServiceTable& service, const 
   const PersistentChoice choice = choose_server(state, service, meta, reason, payload);
   if (choice.kind != PersistentChoice::Kind::kServer) return kNoSession;
   const ServerSlot server = service.servers[choice.server].slot;
-  const SessionId id = begin_session(state, service, meta, server, choice.held, reason);
-  if (id != kNoSession) return id;
+  if (!is_rated(state, service.slot) || has_room_for_packet(state, service.slot, server, meta.l3_length, reason)) {
+    const SessionId id = begin_session(state, service, meta, server, choice.held, reason);
+    if (id != kNoSession) return id;
+  }
   if (choice.held != kNoTemplate) release_template(state, choice.held);
   if (service.limited) leave_limits(state, service.slot, server);
-  return id;
+  return kNoSession;
 }
 
 void finish_created(WorkerState& state) {

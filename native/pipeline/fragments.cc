@@ -6,6 +6,7 @@
 #include "pipeline/fragment_out.h"
 #include "pipeline/icmp_error.h"
 #include "pipeline/outbound.h"
+#include "pipeline/rate_limits.h"
 #include "pipeline/search.h"
 #include "pipeline/session_key.h"
 #include "pipeline/track.h"
@@ -288,6 +289,11 @@ void forward_fragment(WorkerState& state, const NetworkView& network, Datagram& 
   }
   if (!network.interfaces[hop->interface].usable) {
     verdict = Verdict::drop(DropReason::interface_gone);
+    return;
+  }
+  if (is_rated(state, session.service) &&
+      !pay_for_packet(state, session.service, session.server, direction, meta.l3_length, reason)) {
+    verdict = Verdict::drop(reason);
     return;
   }
   const std::int32_t grown = growth_of(state, session, direction, meta);

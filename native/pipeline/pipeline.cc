@@ -15,6 +15,7 @@
 #include "pipeline/parse.h"
 #include "pipeline/parse_fast.h"
 #include "pipeline/persistence.h"
+#include "pipeline/rate_limits.h"
 #include "pipeline/removal.h"
 #include "pipeline/resolve.h"
 #include "pipeline/session_key.h"
@@ -70,6 +71,13 @@ template <bool kPlain>
   if (!network.interfaces[hop->interface].usable) [[unlikely]] {
     verdict = Verdict::drop(DropReason::interface_gone);
     return;
+  }
+  if (is_rated(state, session.service)) [[unlikely]] {
+    DropReason reason;
+    if (!pay_for_packet(state, session.service, session.server, direction, meta.l3_length, reason)) {
+      verdict = Verdict::drop(reason);
+      return;
+    }
   }
   const std::int32_t grown = kPlain ? 0 : growth(state, session, direction, meta);
   if (static_cast<std::int32_t>(meta.l3_length) + grown > hop->mtu) [[unlikely]] {

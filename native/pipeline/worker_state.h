@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <unordered_map>
+#include <vector>
 
 #include "core/counters.h"
 #include "core/hash.h"
@@ -20,6 +21,7 @@
 #include "sessions/session_table.h"
 #include "sessions/timer_wheel.h"
 #include "tables/load_table.h"
+#include "tables/rate_limits.h"
 #include "tables/resolve_request.h"
 #include "tables/slots.h"
 #include "tables/snapshot.h"
@@ -76,6 +78,18 @@ struct WorkerLimits {
   bool empty() const { return servers.empty() && services.empty(); }
 };
 
+/// Limits on packets and bits per second, by slot (rate_limits.h).
+struct WorkerRates {
+  RateLeases* servers = nullptr;
+  RateLeases* services = nullptr;
+  /// Shared by all workers (tables/rate_limits.h); nullptr where nobody counts.
+  SharedRates* shared_servers = nullptr;
+  SharedRates* shared_services = nullptr;
+  /// The slots that have limits.
+  std::vector<ServerSlot> rated_servers;
+  std::vector<ServiceSlot> rated_services;
+};
+
 /// How many packets without a session a worker passes round in one millisecond (classify.h).
 inline constexpr std::uint32_t kSearchesPerMs = 64;
 
@@ -115,6 +129,7 @@ struct WorkerState {
   /// How busy the servers are, over all workers.
   ServerLoads loads;
   WorkerLimits limits;
+  WorkerRates rates;
   /// The walk through the sessions of removed servers (removal.h).
   struct Cutting {
     SessionId cursor = kNoSession;

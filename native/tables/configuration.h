@@ -25,6 +25,7 @@ struct ServerConfig {
   be16 tunnel_port{6080};
   /// Connection thresholds.
   ConnectionLimits limits{};
+  RateLimits rates{};
 };
 
 struct ServiceConfig {
@@ -50,6 +51,7 @@ struct ServiceConfig {
   ConnectionRules rules{};
   /// Most sessions at a time; 0: no limit.
   std::uint32_t max_connections = 0;
+  RateLimits rates{};
   /// Instead of TablesConfig::timeouts_ms.
   std::optional<TimeoutTable> timeouts_ms{};
   /// Who may use it; without rules allow_others decides alone.

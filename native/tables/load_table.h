@@ -14,6 +14,7 @@
 
 #include "core/result.h"
 #include "tables/connection_gate.h"
+#include "tables/rate_limits.h"
 #include "tables/slots.h"
 
 namespace millrace {
@@ -33,6 +34,8 @@ class LoadTable {
     std::unique_ptr<LoadTable> table(new LoadTable());
     if (auto r = table->server_gates_.reserve(kMaxServers); !r) return r.error();
     if (auto r = table->service_gates_.reserve(kMaxServices); !r) return r.error();
+    if (auto r = table->server_rates_.reserve(kMaxServers); !r) return r.error();
+    if (auto r = table->service_rates_.reserve(kMaxServices); !r) return r.error();
     // One worker has no others.
     for (std::uint32_t worker = 0; workers > 1 && worker < workers; worker++) {
       table->others_.push_back(std::make_unique<StableArray<ServerLoad>>());
@@ -74,6 +77,9 @@ class LoadTable {
   const std::uint32_t* server_gates() const { return server_gates_.data(); }
   std::uint32_t* server_gates() { return server_gates_.data(); }
   std::uint32_t* service_gates() { return service_gates_.data(); }
+  /// Limits on packets and bits per second, by slot.
+  SharedRates* server_rates() { return server_rates_.data(); }
+  SharedRates* service_rates() { return service_rates_.data(); }
 
  private:
   LoadTable() = default;
@@ -86,6 +92,8 @@ class LoadTable {
   std::vector<std::unique_ptr<StableArray<ServerLoad>>> others_;
   StableArray<std::uint32_t> server_gates_;
   StableArray<std::uint32_t> service_gates_;
+  StableArray<SharedRates> server_rates_;
+  StableArray<SharedRates> service_rates_;
 };
 
 /// One worker's view. Without a LoadTable (nullptr) it knows only its own sessions and no overload.

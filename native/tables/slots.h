@@ -25,7 +25,9 @@ struct ServiceIdentity {
   std::uint8_t dscp;
   /// Index into ServiceTables::timeout_tables; 0: the timeouts of all. Changes while workers read: relaxed, both sides.
   std::uint32_t timeouts;
-  std::uint32_t reserved[2];
+  /// Whether it or one of its servers has a limit on packets or bits per second (tables/rate_limits.h). Relaxed, too.
+  std::uint32_t rated;
+  std::uint32_t reserved;
 };
 static_assert(sizeof(ServiceIdentity) == 32);
 

@@ -20,6 +20,7 @@
 #include "tables/connection_rules.h"
 #include "tables/persistence.h"
 #include "tables/prefix_set.h"
+#include "tables/rate_limits.h"
 #include "tables/route_table.h"
 #include "tables/scheduling.h"
 #include "tables/service_index.h"
@@ -143,6 +144,9 @@ struct ServiceTables {
   /// Servers and services with a connection limit (pipeline/connection_limits.h).
   std::vector<std::pair<ServerSlot, ConnectionLimits>> limited_servers;
   std::vector<std::pair<ServiceSlot, ConnectionLimits>> limited_services;
+  /// Those with a limit on packets or bits per second (pipeline/rate_limits.h).
+  std::vector<std::pair<ServerSlot, RateLimits>> rated_servers;
+  std::vector<std::pair<ServiceSlot, RateLimits>> rated_services;
   /// By family of the outer header: 0 IPv4, 1 IPv6.
   std::array<SourceRange, 2> tunnel_sources{};
   /// Two servers with different endpoints may be one address and port after all, because one of them stands for any port: each new

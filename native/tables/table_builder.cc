@@ -184,7 +184,7 @@ ServerSlot TableBuilder::new_server(ServiceEntry& service, const ServerConfig& c
                      service.key.protocol, config.mode,
                      service.slot,         take_endpoint(endpoint_key(config.address, config.port, service.key.protocol)),
                      config.tunnel_port,   0};
-  service.servers.push_back({slot, config.address, config.port, config.mode, config.weight, false, config.weight, config.id, config.limits});
+  service.servers.push_back({slot, config.address, config.port, config.mode, config.weight, false, config.weight, config.id, config.limits, config.rates});
   return slot;
 }
 
@@ -207,7 +207,7 @@ void TableBuilder::apply_service(const ServiceConfig& config) {
     owned->many_ports = config.ports.has_value();
     owned->slot = take_slot(free_services_, next_service_);
     owned->serial = 0;
-    services_[owned->slot] = ServiceIdentity{config.address, config.port, config.protocol, config.dscp, 0, {}};
+    services_[owned->slot] = ServiceIdentity{config.address, config.port, config.protocol, config.dscp, 0, 0, 0};
     owned->scheduler = config.scheduler;
   }
   ServiceEntry& service = *owned;
@@ -236,7 +236,17 @@ void TableBuilder::apply_service(const ServiceConfig& config) {
     service.table.reset();
   }
   apply_servers(service, config.servers);
+  apply_rates(service, config);
   refresh_table(service);
+}
+
+void TableBuilder::apply_rates(ServiceEntry& service, const ServiceConfig& config) {
+  service.rates = config.rates;
+  std::uint32_t rated = service.rates.none() ? 0 : kServiceRated;
+  for (const ServerEntry& server : service.servers) {
+    if (!server.rates.none()) rated |= kServersRated;
+  }
+  __atomic_store_n(&services_[service.slot].rated, rated, __ATOMIC_RELAXED);
 }
 
 void TableBuilder::apply_access(ServiceEntry& service, const ServiceConfig& config) {
@@ -494,7 +504,10 @@ std::shared_ptr<const ServiceTables> TableBuilder::build() {
     }
   }
   for (const auto& [key, entry] : entries_) {
+    // Those that were removed, too: their sessions go on.
+    if (!entry->rates.none()) tables->rated_services.push_back({entry->slot, entry->rates});
     for (const ServerEntry& server : entry->servers) {
+      if (!server.rates.none()) tables->rated_servers.push_back({server.slot, server.rates});
       if (server.port.raw == 0 && server.mode == ForwardMode::kFullNat) tables->endpoints_overlap = true;
       if (server.removed && !server.replaced && entry->on_removal != OnRemoval::kKeep) {
         tables->removed[server.slot] = entry->on_removal;

@@ -103,6 +103,7 @@ class TableBuilder {
     std::uint32_t last_weight;
     std::uint32_t id;
     ConnectionLimits limits{};
+    RateLimits rates{};
     /// Removed because it is reached in another way now: its sessions end as they began.
     bool replaced = false;
 
@@ -111,6 +112,7 @@ class TableBuilder {
       if (weight != 0) last_weight = weight;
       id = config.id;
       limits = config.limits;
+      rates = config.rates;
     }
   };
   struct ServiceEntry {
@@ -134,6 +136,7 @@ class TableBuilder {
     std::uint64_t serial;
     std::shared_ptr<const ServiceTable> table;
     std::uint32_t max_connections = 0;
+    RateLimits rates{};
     /// Index into timeout_tables_; 0: none of its own.
     std::uint32_t timeouts = 0;
     std::vector<AccessRule> access_rules{};
@@ -171,6 +174,7 @@ class TableBuilder {
   std::shared_ptr<const SchedulerTable> build_lookup(const ServiceEntry& service) const;
   void apply_access(ServiceEntry& service, const ServiceConfig& config);
   void apply_timeouts(ServiceEntry& service, const ServiceConfig& config);
+  void apply_rates(ServiceEntry& service, const ServiceConfig& config);
   void count_leavers();
   std::uint32_t take_endpoint(const EndpointKey& key);
   void release_endpoint(const EndpointKey& key);

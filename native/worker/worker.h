@@ -11,6 +11,7 @@
 
 #include "core/packet_memory.h"
 #include "pipeline/connection_limits.h"
+#include "pipeline/rate_limits.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/removal.h"
 #include "pipeline/worker_state.h"
@@ -42,6 +43,7 @@ class alignas(kCacheLine) Worker {
       services_generation_ = snapshot->services->generation;
       state_.schedulers->tables_changed();
       follow_limits(state_);
+      follow_rates(state_);
       begin_cutting(state_);
     }
     std::uint32_t moved = continue_cutting(state_) ? 1 : 0;

@@ -8,6 +8,8 @@ Result<std::shared_ptr<SharedStatistics>> SharedStatistics::create() {
   if (auto r = statistics->counters.reserve(kCounterSlots); !r) return r.error();
   if (auto r = statistics->servers.reserve(kMaxServers); !r) return r.error();
   if (auto r = statistics->locals.reserve(kMaxLocals); !r) return r.error();
+  if (auto r = statistics->server_rates.reserve(kMaxServers); !r) return r.error();
+  if (auto r = statistics->service_rates.reserve(kMaxServices); !r) return r.error();
   return statistics;
 }
 
@@ -45,6 +47,10 @@ Result<std::unique_ptr<WorkerMemory>> WorkerMemory::create(const DataplaneOption
   if (loads != nullptr) {
     state.limits.server_gates = loads->server_gates();
     state.limits.service_gates = loads->service_gates();
+    state.rates.servers = memory->statistics_->server_rates.data();
+    state.rates.services = memory->statistics_->service_rates.data();
+    state.rates.shared_servers = loads->server_rates();
+    state.rates.shared_services = loads->service_rates();
   }
   state.fragments = memory->fragments_.get();
   state.templates = &templates;

@@ -18,6 +18,9 @@ struct SharedStatistics {
   StableArray<ServerStats> servers;
   /// Sessions per local address.
   StableArray<std::uint64_t> locals;
+  /// Limits on packets and bits per second, with the packets dropped for them.
+  StableArray<RateLeases> server_rates;
+  StableArray<RateLeases> service_rates;
 
   static Result<std::shared_ptr<SharedStatistics>> create();
 };

@@ -32,6 +32,8 @@ export interface ServerFacts {
   readonly upperThreshold: Fact<number> | undefined;
   readonly upperThresholdGiven: boolean;
   readonly lowerThreshold: Fact<number> | undefined;
+  /** Where a `rateLimit` stands that limits nothing. */
+  readonly emptyRateLimit: ConfigPath | undefined;
 }
 
 export interface MatchFacts {
@@ -77,6 +79,8 @@ export interface ServiceFacts {
   readonly connectionId: Fact<string> | undefined;
   /** Absent where the service has none, or where it is no mapping. */
   readonly persistence: PersistenceFacts | undefined;
+  /** Where a `rateLimit` stands that limits nothing. */
+  readonly emptyRateLimit: ConfigPath | undefined;
   readonly onePacket: Fact<boolean> | undefined;
   readonly sloppyTcp: Fact<boolean> | undefined;
   readonly connReuseMode: Fact<number> | undefined;
@@ -182,6 +186,13 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
       .filter((key) => usable(key.path));
   }
 
+  function emptyRateLimit(owner: ConfigPath): ConfigPath | undefined {
+    const path = [...owner, 'rateLimit'];
+    const held = valueAt(value, path);
+    const empty = typeof held === 'object' && held !== null && !Array.isArray(held) && Object.keys(held).length === 0;
+    return empty ? path : undefined;
+  }
+
   function outboundMatch(path: ConfigPath): MatchFacts {
     const facts = match(path, 'any');
     const unread = facts.source === undefined || (facts.destination === undefined && given([...path, 'destination']));
@@ -273,6 +284,7 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
       hashKey: read([...path, 'schedulerOptions', 'key'], text),
       connectionId: read([...path, 'schedulerOptions', 'connectionId'], text),
       persistence: persistenceOf([...path, 'persistence']),
+      emptyRateLimit: emptyRateLimit(path),
       onePacket: read([...path, 'onePacket'], boolean),
       sloppyTcp: read([...path, 'sloppyTcp'], boolean),
       connReuseMode: read([...path, 'connReuseMode'], number),
@@ -300,6 +312,7 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
           upperThreshold: read([...server, 'upperThreshold'], number),
           upperThresholdGiven: given([...server, 'upperThreshold']),
           lowerThreshold: read([...server, 'lowerThreshold'], number),
+          emptyRateLimit: emptyRateLimit(server),
         };
       }),
     })),

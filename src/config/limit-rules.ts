@@ -41,6 +41,12 @@ const accessPrefixes: Rule = (facts) =>
     });
   });
 
+const rateLimits: Rule = (facts) =>
+  facts.services
+    .flatMap((service) => [service.emptyRateLimit, ...service.servers.map((server) => server.emptyRateLimit)])
+    .filter((path) => path !== undefined)
+    .map((path) => wrong(path, 'rateLimit sets no limit', 'give packetsPerSecond, bitsPerSecond or both, or remove it'));
+
 const ownTimeouts: Rule = (facts) =>
   facts.services.flatMap((service) =>
     service.timeouts
@@ -61,4 +67,4 @@ const ownTimeouts: Rule = (facts) =>
   );
 
 /** In the order in which they are reported. */
-export const LIMIT_RULES: readonly Rule[] = [thresholds, accessPrefixes, ownTimeouts];
+export const LIMIT_RULES: readonly Rule[] = [thresholds, accessPrefixes, rateLimits, ownTimeouts];

@@ -29,10 +29,6 @@ const clientAddress: NotYet = {
   reason: "passing on the client's address (TOA, UOA, PROXY protocol) is not part of this version",
   remedy: 'remove the key; modes nat, direct, ipip, gre, gue and l3dsr show the client to the servers as it is',
 };
-const rateLimits: NotYet = {
-  reason: 'bandwidth and packet-rate limits are not part of this version',
-  remedy: 'remove the key; maxConnections of a service and upperThreshold of a server limit connections',
-};
 const healthChecks: NotYet = {
   reason: 'health checks are not part of this version',
   remedy: 'remove the key; a checker of your own can set weights: weight 0 drains a server',
@@ -60,14 +56,6 @@ const KEYS: Readonly<Record<string, NotYet>> = {
   uoa: clientAddress,
   clientaddress: clientAddress,
   proxyprotocol: clientAddress,
-  bps: rateLimits,
-  bandwidth: rateLimits,
-  bandwidthlimit: rateLimits,
-  packetrate: rateLimits,
-  pps: rateLimits,
-  ratelimit: rateLimits,
-  ratelimits: rateLimits,
-  limitproportion: rateLimits,
   health: healthChecks,
   healthcheck: healthChecks,
   healthchecks: healthChecks,

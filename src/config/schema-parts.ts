@@ -39,6 +39,32 @@ export function name(description: string) {
   });
 }
 
+/** Limits on what passes, of a service or a server. */
+export function rateLimit(whose: string) {
+  return section(
+    {
+      packetsPerSecond: Type.Optional(
+        Type.Integer({
+          minimum: 1,
+          maximum: 1_000_000_000,
+          description: 'Most packets a second in each direction.',
+          'x-default': 'no limit',
+        }),
+      ),
+      bitsPerSecond: Type.Optional(
+        Type.Integer({
+          minimum: 1000,
+          maximum: 1_000_000_000_000,
+          description: 'Most bits of IP packets a second in each direction.',
+          'x-default': 'no limit',
+        }),
+      ),
+    },
+    `What ${whose} may have pass in each direction, over all workers; what is more is dropped and counted. See docs/limits.md.`,
+    { 'x-default': 'no limit' },
+  );
+}
+
 export function servicePorts(description: string, extra: Annotations = {}) {
   return Type.Union([Type.Integer({ minimum: 1, maximum: 65_535 }), Type.String({ format: 'service-ports' })], {
     description,

@@ -3,7 +3,7 @@
 import { Type } from 'typebox';
 import { FORWARD_MODES } from './forward-mode.js';
 import { SCHEDULERS } from './scheduler-names.js';
-import { type Annotations, address, name, section, servicePorts } from './schema-parts.js';
+import { type Annotations, address, name, rateLimit, section, servicePorts } from './schema-parts.js';
 import { TimeoutsByState } from './schema-timeouts.js';
 
 function mode(description: string, extra: { default?: 'fullnat' } & Annotations) {
@@ -78,6 +78,7 @@ const Server = section(
         'x-default': 'three quarters of upperThreshold',
       }),
     ),
+    rateLimit: Type.Optional(rateLimit('this server')),
     mode: Type.Optional(mode('How packets reach this server.', { 'x-default': "the service's mode" })),
     tunnelPort: Type.Optional(tunnelPort("the service's tunnelPort")),
   },
@@ -298,6 +299,7 @@ export const Service = section(
         'x-default': 'no limit',
       }),
     ),
+    rateLimit: Type.Optional(rateLimit('this service')),
     onRemoval: Type.Optional(
       Type.Enum(['keep', 'drop', 'reset'], {
         description:

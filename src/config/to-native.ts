@@ -8,6 +8,7 @@ import type {
   NativeMatch,
   NativeOptions,
   NativePersistence,
+  NativeRateLimit,
   NativeSchedulerOptions,
   NativeServiceConfig,
   NativeServiceIdentity,
@@ -97,6 +98,12 @@ export function toNativeTables(config: Config): NativeTables {
   };
 }
 
+const NO_RATE_LIMIT: NativeRateLimit = { packetsPerSecond: 0, bitsPerSecond: 0 };
+
+function rateLimit({ rateLimit: limit }: { readonly rateLimit?: Partial<NativeRateLimit> }): NativeRateLimit {
+  return { ...NO_RATE_LIMIT, ...limit };
+}
+
 function serviceToNative(service: Config['services'][number], config: Config): NativeServiceConfig {
   return {
     name: service.name,
@@ -109,6 +116,7 @@ function serviceToNative(service: Config['services'][number], config: Config): N
     connReuseMode: service.connReuseMode ?? 1,
     ...(service.persistence === undefined ? {} : { persistence: persistence(service, service.persistence) }),
     maxConnections: service.maxConnections ?? 0,
+    rateLimit: rateLimit(service),
     onRemoval: service.onRemoval ?? 'keep',
     ...(service.timeouts === undefined ? {} : { timeouts: serviceTimeouts(config, service.timeouts) }),
     ...(service.acl === undefined ? {} : { access: accessRules(service.acl) }),
@@ -121,6 +129,7 @@ function serviceToNative(service: Config['services'][number], config: Config): N
       mode: server.mode ?? service.mode,
       upperThreshold: server.upperThreshold ?? 0,
       lowerThreshold: server.lowerThreshold ?? 0,
+      rateLimit: rateLimit(server),
       tunnelPort: server.tunnelPort ?? service.tunnelPort ?? GUE_PORT,
     })),
   };
@@ -157,6 +166,7 @@ function outboundToNative(rule: Config['snat'][number], config: Config): NativeS
     sloppyTcp: false,
     connReuseMode: 1,
     maxConnections: 0,
+    rateLimit: NO_RATE_LIMIT,
     onRemoval: 'keep',
     servers: [
       {
@@ -167,6 +177,7 @@ function outboundToNative(rule: Config['snat'][number], config: Config): NativeS
         mode: 'snat',
         upperThreshold: 0,
         lowerThreshold: 0,
+        rateLimit: NO_RATE_LIMIT,
         tunnelPort: GUE_PORT,
       },
     ],

@@ -8,6 +8,7 @@ import {
   type NativeDataplane,
   type NativeInterfaceStatus,
   type NativeSlotMap,
+  RATE_LIMIT_FIELDS,
   SERVER_STATS_FIELDS,
 } from '../native-binding.js';
 import { PLAIN_COUNTERS } from './counter-names.js';
@@ -43,6 +44,17 @@ export interface ServerStats {
   readonly active: bigint;
   /** All other sessions now. */
   readonly inactive: bigint;
+  /** Packets dropped because this server's rateLimit was used up, towards it and from it. */
+  readonly rateLimitedIn: bigint;
+  readonly rateLimitedOut: bigint;
+}
+
+/** Counters of one service that are not those of its servers, summed over the workers. */
+export interface ServiceStats {
+  readonly service: string;
+  /** Packets dropped because the service's own rateLimit was used up, from clients and to them. */
+  readonly rateLimitedIn: bigint;
+  readonly rateLimitedOut: bigint;
 }
 
 /** A snapshot of all counters. Also what `stats()` returns after close(): the last one. */
@@ -54,6 +66,7 @@ export interface Stats {
     readonly passedToKernel: bigint;
   };
   readonly workers: readonly CounterSet[];
+  readonly services: readonly ServiceStats[];
   readonly servers: readonly ServerStats[];
   readonly interfaces: readonly NativeInterfaceStatus[];
 }
@@ -87,7 +100,7 @@ export function unaccountedPackets(counters: CounterSet): bigint {
 }
 
 export interface StatsReaderOptions {
-  readonly dataplane: Pick<NativeDataplane, 'counters' | 'serverStats' | 'interfaces'>;
+  readonly dataplane: Pick<NativeDataplane, 'counters' | 'serverStats' | 'serverRates' | 'serviceRates' | 'interfaces'>;
   readonly counterInfo: readonly NativeCounterInfo[];
   readonly workers: number;
   /** Milliseconds since 1970. */
@@ -99,6 +112,8 @@ export class StatsReader {
   readonly #options: StatsReaderOptions;
   readonly #counters: readonly BigUint64Array[];
   readonly #servers: readonly BigUint64Array[];
+  readonly #serverRates: readonly BigUint64Array[];
+  readonly #serviceRates: readonly BigUint64Array[];
 
   constructor(options: StatsReaderOptions) {
     const known = new Set(options.counterInfo.filter((counter) => counter.kind === 'counter').map((counter) => counter.name));
@@ -110,6 +125,8 @@ export class StatsReader {
     const workers = Array.from({ length: options.workers }, (_, worker) => worker);
     this.#counters = workers.map((worker) => new BigUint64Array(options.dataplane.counters(worker)));
     this.#servers = workers.map((worker) => new BigUint64Array(options.dataplane.serverStats(worker)));
+    this.#serverRates = workers.map((worker) => new BigUint64Array(options.dataplane.serverRates(worker)));
+    this.#serviceRates = workers.map((worker) => new BigUint64Array(options.dataplane.serviceRates(worker)));
   }
 
   read(slots: NativeSlotMap): Stats {
@@ -122,6 +139,7 @@ export class StatsReader {
       time: now(),
       totals: { ...totals, passedToKernel: interfaces.reduce((sum, status) => sum + status.xdp.toKernel, 0n) },
       workers: copies.map((copy) => toCounterSet(counterInfo, (index) => copy[index] ?? 0n)),
+      services: slots.services.map(({ name, slot }) => ({ service: name, ...rateLimited(this.#serviceRates, slot) })),
       servers: this.#readServers(slots),
       interfaces,
     };
@@ -130,10 +148,8 @@ export class StatsReader {
   #readServers(slots: NativeSlotMap): readonly ServerStats[] {
     return slots.services.flatMap((service) =>
       service.servers.map(({ address, port, slot, removed }) => {
-        const field = (name: (typeof SERVER_STATS_FIELDS)[number]): bigint => {
-          const index = slot * SERVER_STATS_FIELDS.length + SERVER_STATS_FIELDS.indexOf(name);
-          return this.#servers.reduce((sum, memory) => sum + loadSlot(memory, index), 0n);
-        };
+        const field = (name: (typeof SERVER_STATS_FIELDS)[number]): bigint =>
+          sumOf(this.#servers, slot * SERVER_STATS_FIELDS.length + SERVER_STATS_FIELDS.indexOf(name));
         return {
           service: service.name,
           address,
@@ -146,10 +162,22 @@ export class StatsReader {
           outBytes: field('outBytes'),
           active: field('active'),
           inactive: field('inactive'),
+          ...rateLimited(this.#serverRates, slot),
         };
       }),
     );
   }
+}
+
+function rateLimited(rates: readonly BigUint64Array[], slot: number): { rateLimitedIn: bigint; rateLimitedOut: bigint } {
+  const field = (name: (typeof RATE_LIMIT_FIELDS)[number]): bigint =>
+    sumOf(rates, slot * RATE_LIMIT_FIELDS.length + RATE_LIMIT_FIELDS.indexOf(name));
+  return { rateLimitedIn: field('droppedIn'), rateLimitedOut: field('droppedOut') };
+}
+
+/** Of all workers. */
+function sumOf(memories: readonly BigUint64Array[], index: number): bigint {
+  return memories.reduce((sum, memory) => sum + loadSlot(memory, index), 0n);
 }
 
 /** An untorn read: the worker stores whole 64-bit values while this reads. */

@@ -69,6 +69,7 @@ function statsFields(stats: Stats): Record<string, unknown> {
     time: stats.time,
     workers: stats.workers.map((worker) => ({ packets: worker.rxPackets, bytes: worker.rxBytes, ...counterFields(worker) })),
     totals: { ...counterFields(stats.totals), passedToKernel: stats.totals.passedToKernel },
+    services: stats.services,
     servers: stats.servers.map(({ address, port, ...others }) => ({ ...others, server: endpoint(address, port) })),
     interfaces: stats.interfaces.map(({ name, xdp }) => ({ name, ...xdp })),
   };

@@ -13,6 +13,12 @@ export interface ServerStats {
   readonly outBytes: number;
 }
 
+export interface ServiceStats {
+  readonly service: string;
+  readonly rateLimitedIn: number;
+  readonly rateLimitedOut: number;
+}
+
 export interface WorkerStats {
   readonly packets: number;
   readonly bytes: number;
@@ -36,6 +42,7 @@ export interface BalancerStats {
   readonly time: number;
   readonly workers: readonly WorkerStats[];
   readonly totals: Totals;
+  readonly services: readonly ServiceStats[];
   readonly servers: readonly ServerStats[];
 }
 
@@ -101,6 +108,11 @@ function readStats(fields: Fields): BalancerStats {
       sessionsCreated: count(totals['sessionsCreated']),
       drops: Object.fromEntries(drops.filter(([, number]) => number > 0)),
     },
+    services: list(fields['services']).map((service) => ({
+      service: text(service['service']),
+      rateLimitedIn: count(service['rateLimitedIn']),
+      rateLimitedOut: count(service['rateLimitedOut']),
+    })),
     servers: list(fields['servers']).map(readServer),
   };
 }

@@ -1,4 +1,4 @@
-// Limits, access lists, persistence and removal, as real clients meet them.
+// Limits on connections and rates, access lists, persistence and removal, as real clients meet them.
 import { expect, test } from 'vitest';
 import { plans } from '../../src/lab/addresses.js';
 import { serviceUrl } from '../../src/lab/traffic.js';
@@ -59,4 +59,20 @@ test('a persistent client stays with its server over connections and workers', a
   expect(Object.values(byServer)).toEqual([24]);
   const { workers } = await balancer.stats(({ totals }) => totals.sessionsCreated === 24);
   expect(workers.filter(({ packets }) => packets > 0).length, 'both workers had connections').toBe(2);
+});
+
+test('a download through a service with a bandwidth takes as long as that asks for, and what is dropped is counted at the service', async () => {
+  const bitsPerSecond = 40_000_000;
+  const config = lab().writeConfig({ serviceKeys: [`rateLimit: { bitsPerSecond: ${bitsPerSecond} }`] });
+  await using balancer = await lab().startBalancer(config);
+  const file = lab().writeFile('limited', 8 << 20);
+  const begin = performance.now();
+  expect(await lab().traffic.download(serviceUrl(vip, '/files/limited'), { timeout: 60_000 })).toMatchObject(file);
+  const seconds = (performance.now() - begin) / 1000;
+  // The burst is the traffic of 100 ms.
+  expect(seconds).toBeGreaterThan((file.bytes * 8) / bitsPerSecond - 0.1);
+  await balancer.stats(({ totals, services }) => {
+    const dropped = totals.drops.service_bandwidth ?? 0;
+    return dropped > 0 && services.find(({ service }) => service === 'http')?.rateLimitedOut === dropped;
+  });
 });

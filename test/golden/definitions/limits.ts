@@ -1,9 +1,22 @@
 // Golden cases: limits on connections, access lists, and timeouts of a service. Thresholds are those recorded from Linux IPVS 6.1.
 
 import { golden } from '../support/case.js';
-import { handshake, local, web6Flow, webFlow } from '../support/flow.js';
+import { dns6Flow, dnsFlow, handshake, local, web6Flow, webFlow } from '../support/flow.js';
+import { fragmentFromClient } from '../support/fragments.js';
 import { errors4, tell } from '../support/icmp.js';
-import { CLIENT, configWith, OTHER_CLIENT, SERVER1, SERVER2, WEB, WEB6 } from '../support/network.js';
+import {
+  CLIENT,
+  configWith,
+  DNS,
+  DNS6,
+  OTHER_CLIENT,
+  type RateLimit,
+  SERVER1,
+  SERVER2,
+  type ServiceConfig,
+  WEB,
+  WEB6,
+} from '../support/network.js';
 
 const widePorts = '20000-29999';
 const limited = (most: number) => ({ upperThreshold: most, port: 8080 });
@@ -90,4 +103,57 @@ export const limitCases = [
     },
     { config: configWith({ services: [{ ...WEB, timeouts: { tcp: { synRecv: 5 } } }] }) },
   ),
+  ...(['service', 'server'] as const).flatMap((owner) => [
+    golden(
+      `rate-packets-${owner}`,
+      `A ${owner} lets pass as many packets as its limit says, in each direction, and ten more after a pause; a client without room begins no session.`,
+      (t) => {
+        const flow = dnsFlow();
+        for (let i = 0; i < 10; i++) t.forward(flow.fromClient({ payload: 'question' }));
+        t.drop(`${owner}_packet_rate`, flow.fromClient({ payload: 'question' }).arriving);
+        t.drop(`${owner}_packet_rate`, dnsFlow({ clientPort: 40007 }).fromClient({ payload: 'question' }).arriving);
+        // Answers have a budget of their own.
+        for (let i = 0; i < 10; i++) t.forward(flow.fromServer({ payload: 'answer' }));
+        t.drop(`${owner}_packet_rate`, flow.fromServer({ payload: 'answer' }).arriving);
+        t.wait(1).forward(flow.fromClient({ payload: 'question' }));
+        t.drop(`${owner}_packet_rate`, flow.fromClient({ payload: 'question' }).arriving);
+        t.expect({ sessions_created: 1, sessions: 1 });
+      },
+      { config: configWith({ services: [rated(DNS, owner, { packetsPerSecond: 1 })] }) },
+    ),
+    golden(
+      `rate-bits-${owner}`,
+      `A ${owner} lets pass as many bits as its limit says: 16 KiB after a pause, then a packet of 1,024 bytes a second at 8,192 bit/s.`,
+      (t) => {
+        const flow = dns6Flow();
+        const question = () => flow.fromClient({ payload: 1024 - 48 });
+        for (let i = 0; i < 16; i++) t.forward(question());
+        t.drop(`${owner}_bandwidth`, question().arriving);
+        t.wait(1).forward(question());
+        t.drop(`${owner}_bandwidth`, question().arriving);
+        // What is smaller may still fit a little later.
+        t.wait(0.5).forward(flow.fromClient({ payload: 100 }));
+        t.expect({ sessions_created: 1, sessions: 1 });
+      },
+      { config: configWith({ services: [rated(DNS6, owner, { bitsPerSecond: 8192 })] }) },
+    ),
+  ]),
+  golden(
+    'rate-fragments',
+    'Every fragment is a packet.',
+    (t) => {
+      const flow = dnsFlow();
+      const spec = { payload: 2000 };
+      for (let i = 0; i < 9; i++) t.forward(flow.fromClient({ payload: 'question' }));
+      t.forward(fragmentFromClient(flow, spec, { from: 0, to: 1000 }, { id: 7 }));
+      t.drop('service_packet_rate', fragmentFromClient(flow, spec, { from: 1000, to: 2008 }, { id: 7 }).arriving);
+      t.expect({ sessions_created: 1, sessions: 1, fragments_forwarded: 1 });
+    },
+    { config: configWith({ services: [rated(DNS, 'service', { packetsPerSecond: 1 })] }) },
+  ),
 ];
+
+function rated(service: ServiceConfig, owner: 'service' | 'server', rateLimit: RateLimit): ServiceConfig {
+  if (owner === 'service') return { ...service, rateLimit };
+  return { ...service, servers: service.servers.map((server) => ({ ...server, rateLimit })) };
+}

@@ -49,6 +49,10 @@ export interface InterfaceConfig {
   readonly mtu: number;
   readonly addresses: readonly string[];
 }
+export interface RateLimit {
+  readonly packetsPerSecond?: number;
+  readonly bitsPerSecond?: number;
+}
 export interface ServerConfig {
   readonly address: string;
   readonly port?: number;
@@ -58,6 +62,7 @@ export interface ServerConfig {
   readonly tunnelPort?: number;
   readonly upperThreshold?: number;
   readonly lowerThreshold?: number;
+  readonly rateLimit?: RateLimit;
 }
 export interface ServiceConfig {
   readonly name: string;
@@ -76,6 +81,7 @@ export interface ServiceConfig {
   readonly sloppyTcp?: boolean;
   readonly connReuseMode?: 0 | 1 | 2;
   readonly maxConnections?: number;
+  readonly rateLimit?: RateLimit;
   readonly acl?: { readonly default?: 'allow' | 'deny'; readonly allow?: readonly string[]; readonly deny?: readonly string[] };
   readonly timeouts?: { readonly tcp?: Readonly<Record<string, number>>; readonly udp?: Readonly<Record<string, number>> };
   readonly servers: readonly ServerConfig[];

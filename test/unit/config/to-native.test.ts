@@ -105,13 +105,14 @@ test('a server without a port has the port of its service', () => {
       tunnelPort: 6080,
       upperThreshold: 0,
       lowerThreshold: 0,
+      rateLimit: { packetsPerSecond: 0, bitsPerSecond: 0 },
     },
   ]);
 });
 
 test('limits, access list and timeouts of a service reach the dataplane whole', () => {
   const web = { name: 'web', address: '203.0.113.10', port: 80, protocol: 'tcp' as const };
-  const server = { address: '192.0.2.11', upperThreshold: 8, lowerThreshold: 4 };
+  const server = { address: '192.0.2.11', upperThreshold: 8, lowerThreshold: 4, rateLimit: { bitsPerSecond: 1e9 } };
   const { tables } = toNative(
     configured({
       sessions: { timeouts: { tcp: { established: 100, timeWait: 7 } } },
@@ -120,6 +121,7 @@ test('limits, access list and timeouts of a service reach the dataplane whole', 
           ...web,
           servers: [server],
           maxConnections: 50,
+          rateLimit: { packetsPerSecond: 10 },
           onRemoval: 'reset',
           acl: { allow: ['198.51.100.0/24'] },
           timeouts: { tcp: { established: 30 } },
@@ -133,9 +135,10 @@ test('limits, access list and timeouts of a service reach the dataplane whole', 
   const [limited, open, plain] = tables.services;
   expect(limited).toMatchObject({
     maxConnections: 50,
+    rateLimit: { packetsPerSecond: 10, bitsPerSecond: 0 },
     onRemoval: 'reset',
     access: { allowOthers: false, allow: ['198.51.100.0/24'], deny: [] },
-    servers: [{ upperThreshold: 8, lowerThreshold: 4 }],
+    servers: [{ upperThreshold: 8, lowerThreshold: 4, rateLimit: { packetsPerSecond: 0, bitsPerSecond: 1e9 } }],
   });
   expect(limited?.timeouts?.tcp).toMatchObject({ established: 30, timeWait: 7, synRecv: 60 });
   expect(open?.access).toEqual({ allowOthers: true, allow: [], deny: ['2001:db8::/32'] });

@@ -46,6 +46,21 @@ test('counters of a server are summed over the workers', async () => {
   ]);
 });
 
+test('what limits on rates have dropped is summed over the workers, by service and by server', async () => {
+  await using balancer = await startTestBalancer();
+  const { binding, lb } = balancer;
+  binding.setRate('service', 0, 0, 'droppedIn', 3n);
+  binding.setRate('service', 1, 0, 'droppedIn', 4n);
+  binding.setRate('service', 1, 0, 'droppedOut', 5n);
+  binding.setRate('server', 1, 1, 'droppedOut', 6n);
+  const { services, servers } = lb.stats();
+  expect(services).toEqual([{ service: 'web', rateLimitedIn: 7n, rateLimitedOut: 5n }]);
+  expect(servers.map(({ rateLimitedIn, rateLimitedOut }) => [rateLimitedIn, rateLimitedOut])).toEqual([
+    [0n, 0n],
+    [0n, 6n],
+  ]);
+});
+
 test('after close the statistics are those of the end, and native memory is not read again', async () => {
   const { binding, lb } = await startTestBalancer();
   binding.setCounter(0, 'rx_packets', 10n);
@@ -59,6 +74,8 @@ test('a server slot beyond the memory counts as zero', () => {
   const dataplane = {
     counters: () => new ArrayBuffer(8 * info.length),
     serverStats: () => new ArrayBuffer(64),
+    serverRates: () => new ArrayBuffer(64),
+    serviceRates: () => new ArrayBuffer(64),
     interfaces: () => [],
   };
   const reader = new StatsReader({ dataplane, counterInfo: binding.info, workers: 1, now: () => 0 });
@@ -70,7 +87,8 @@ test('a server slot beyond the memory counts as zero', () => {
 
 test('an addon without a counter that has a type is refused', () => {
   const counterInfo = info.filter((counter) => counter.name !== 'rx_packets');
-  const dataplane = { counters: () => new ArrayBuffer(8), serverStats: () => new ArrayBuffer(8), interfaces: () => [] };
+  const empty = () => new ArrayBuffer(8);
+  const dataplane = { counters: empty, serverStats: empty, serverRates: empty, serviceRates: empty, interfaces: () => [] };
   expect(() => new StatsReader({ dataplane, counterInfo, workers: 0, now: () => 0 })).toThrow('rx_packets');
 });
 

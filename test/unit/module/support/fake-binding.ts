@@ -11,6 +11,7 @@ import {
   type NativeReplayOptions,
   type NativeReplayResult,
   type NativeTables,
+  RATE_LIMIT_FIELDS,
   SERVER_STATS_FIELDS,
 } from '../../../../src/native-binding.js';
 import { FakeIngress } from '../../realserver/support/fake-ingress.js';
@@ -77,6 +78,8 @@ export class FakeBinding implements NativeBinding {
   options: NativeOptions | undefined;
   counterMemory: BigUint64Array[] = [];
   serverMemory: BigUint64Array[] = [];
+  serverRateMemory: BigUint64Array[] = [];
+  serviceRateMemory: BigUint64Array[] = [];
   interfaceStatus: NativeInterfaceStatus[] = [];
   /** Set to make the next call of that name fail. */
   readonly failures = new Map<string, unknown>();
@@ -101,6 +104,9 @@ export class FakeBinding implements NativeBinding {
     this.options = options;
     this.counterMemory = Array.from({ length: options.workers }, () => new BigUint64Array(this.info.length));
     this.serverMemory = Array.from({ length: options.workers }, () => new BigUint64Array(16 * SERVER_STATS_FIELDS.length));
+    const rates = () => Array.from({ length: options.workers }, () => new BigUint64Array(16 * RATE_LIMIT_FIELDS.length));
+    this.serverRateMemory = rates();
+    this.serviceRateMemory = rates();
     this.interfaceStatus = options.interfaces.map((entry) => fakeStatus(entry.name));
     const memory = (arrays: BigUint64Array[], worker: number): ArrayBuffer => {
       const array = arrays[worker];
@@ -128,6 +134,8 @@ export class FakeBinding implements NativeBinding {
       },
       counters: (worker: number) => memory(this.counterMemory, worker),
       serverStats: (worker: number) => memory(this.serverMemory, worker),
+      serverRates: (worker: number) => memory(this.serverRateMemory, worker),
+      serviceRates: (worker: number) => memory(this.serviceRateMemory, worker),
       interfaces: () => this.interfaceStatus,
       stop: async () => {
         this.#call('stop');
@@ -179,6 +187,18 @@ export class FakeBinding implements NativeBinding {
     const memory = this.serverMemory[worker];
     if (memory === undefined) throw new RangeError(`no worker ${worker}`);
     memory[slot * SERVER_STATS_FIELDS.length + SERVER_STATS_FIELDS.indexOf(field)] = value;
+  }
+
+  setRate(
+    of: 'server' | 'service',
+    worker: number,
+    slot: number,
+    field: (typeof RATE_LIMIT_FIELDS)[number],
+    value: bigint,
+  ): void {
+    const memory = (of === 'server' ? this.serverRateMemory : this.serviceRateMemory)[worker];
+    if (memory === undefined) throw new RangeError(`no worker ${worker}`);
+    memory[slot * RATE_LIMIT_FIELDS.length + RATE_LIMIT_FIELDS.indexOf(field)] = value;
   }
 
   #call(name: string): void {
