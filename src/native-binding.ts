@@ -133,6 +133,7 @@ export interface NativeTables {
   readonly localAddresses: readonly string[];
   /** Prefixes, host bits 0, at most one per family. */
   readonly tunnelSources: readonly string[];
+  readonly echoReplies: boolean;
   readonly routes: readonly NativeRouteConfig[];
   readonly neighbours: readonly NativeNeighbourConfig[];
   readonly timeouts: NativeTimeouts;

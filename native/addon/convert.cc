@@ -275,6 +275,7 @@ TablesConfig decode_tables(const Napi::Object& object) {
     const auto from = item.As<Napi::Object>();
     tables.neighbours.push_back({address(from, "address"), MacAddress::parse(text(from, "mac"), ok), text(from, "interface")});
   });
+  tables.echo_replies = object.Get("echoReplies").ToBoolean();
   tables.timeouts_ms = decode_timeouts(object.Get("timeouts").As<Napi::Object>());
   return tables;
 }

@@ -36,6 +36,7 @@ Verdict answer_icmp(WorkerState& state, Packet& packet, const PacketMeta& meta) 
   auto* icmp = reinterpret_cast<net::Icmp*>(packet.data + meta.l4_offset);
   const std::uint8_t request = meta.ipv6 ? net::kIcmpv6EchoRequest : net::kIcmpEchoRequest;
   if (icmp->type != request || icmp->code != 0) return Verdict::drop(DropReason::icmp_unsupported);
+  if (!state.snapshot->services->echo_replies) return Verdict::drop(DropReason::echo_refused);
   // A wrong checksum must not become a right one.
   net::Sum sum = net::add_bytes(0, icmp, packet.length - meta.l4_offset);
   if (meta.ipv6) {

@@ -33,8 +33,10 @@ constexpr std::uint32_t kProbeDistance = 16;
 
 bool is_syn(const PacketMeta& meta) { return meta.protocol == net::kProtocolTcp && (meta.tcp_flags & net::tcp_flag::kSyn) != 0; }
 
-/// The first packet of a TCP connection in either direction: its MSS must suit both ways.
+/// The first packet of a TCP connection in either direction: its MSS must suit both ways. Where answers do not pass here it stays: what a
+/// client announces limits what servers send, and that takes another way.
 [[gnu::noinline]] void clamp_syn(WorkerState& state, Session& session, Direction direction, Packet& packet, const PacketMeta& meta) {
+  if ((session.flags & session_flag::kOneWay) != 0) return;
   if (direction == Direction::kInbound && session.next_hop_client == 0) {
     bool unreachable;
     session.next_hop_client = find_next_hop(state, session.client, unreachable);

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "forwarders/tunnel_overhead.h"
 #include "pipeline/removal.h"
 #include "pipeline/session_key.h"
 
@@ -84,8 +83,7 @@ std::uint16_t largest_segment(const WorkerState& state, const Session& session) 
     segment = segment == 0 ? carried : std::min(segment, carried);
   };
   consider(session.next_hop_client, headers(client_ipv6));
-  consider(session.next_hop_server,
-           headers(is_tunnel(session.mode) ? client_ipv6 : server_ipv6) + tunnel_overhead(state, session));
+  consider(session.next_hop_server, headers(server_ipv6));
   return static_cast<std::uint16_t>(segment);
 }
 

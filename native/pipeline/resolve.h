@@ -36,7 +36,7 @@ inline const NextHop* resolve_next_hop(WorkerState& state, const NetworkView& ne
 /// (the control thread has been asked).
 NextHopId find_next_hop(WorkerState& state, const IpAddress& destination, bool& unreachable);
 
-/// The largest TCP segment that both ways of a session carry after translation; ways not known yet do not count. 0 when neither
+/// The largest TCP segment that both ways of a session carry after translation, where both ways pass here; ways not known yet do not count. 0 when neither
 /// is known.
 std::uint16_t largest_segment(const WorkerState& state, const Session& session);
 

@@ -102,6 +102,8 @@ struct TablesConfig {
   std::vector<StaticNeighbourConfig> neighbours;
   /// Outer sources of tunnels, at most one range per family.
   std::vector<AddressRange> tunnel_sources{};
+  /// Whether echo requests to VIPs and local addresses are answered.
+  bool echo_replies = true;
   TimeoutTable timeouts_ms{};
 };
 

@@ -97,6 +97,7 @@ Result<std::shared_ptr<const ServiceTables>> TableBuilder::apply(const TablesCon
   if (auto r = check_limits(config); !r) return r.error();
   apply_locals(config);
   tunnel_sources_ = source_ranges(config.tunnel_sources);
+  echo_replies_ = config.echo_replies;
   tunnel_prefixes_.clear();
   for (const AddressRange& range : config.tunnel_sources) {
     tunnel_prefixes_.push_back({masked(range.prefix, range.length), static_cast<std::uint8_t>(range.length)});
@@ -487,6 +488,7 @@ std::shared_ptr<const ServiceTables> TableBuilder::build() {
   auto tables = std::make_shared<ServiceTables>();
   tables->locals_of_worker = locals_of({});
   tables->tunnel_sources = tunnel_sources_;
+  tables->echo_replies = echo_replies_;
   tables->generation = ++generation_;
   tables->timeout_tables = timeout_tables_;
   // Leavers first: an address that is a VIP now and was a local address before, or the other way round, is what it is now.

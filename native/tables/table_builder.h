@@ -203,6 +203,7 @@ class TableBuilder {
   std::vector<std::string> local_order_;
   std::array<SourceRange, 2> tunnel_sources_{};
   std::vector<Prefix> tunnel_prefixes_;
+  bool echo_replies_ = true;
   std::function<void(ServerSlot)> slot_taken_;
   /// Timeouts of services and how many have each; the first is never used. Places are used again, so that an index stays what it is.
   std::vector<TimeoutTable> timeout_tables_ = std::vector<TimeoutTable>(1);

@@ -163,6 +163,11 @@ export const ConfigSchema = section(
         'local address. Routers that filter sources must let the prefix pass; nothing else may use it.',
       'x-default': 'a local address',
     }),
+    echoReplies: Type.Boolean({
+      default: true,
+      description:
+        'Whether echo requests (ping) to VIPs and local addresses are answered. Otherwise they are dropped and counted.',
+    }),
     localPorts: Type.String({
       format: 'port-range',
       default: '1024-65535',
@@ -205,7 +210,7 @@ type TimeoutsInput = Exclude<Config['sessions']['timeouts'], string>;
 /** A configuration as it is written: keys that have a default may be left out. */
 export type ConfigInput = WithDefaults<
   Omit<Config, 'dataplane' | 'sessions' | 'services' | 'snat'>,
-  'workers' | 'localAddresses' | 'tunnelSources' | 'localPorts' | 'routes' | 'neighbours'
+  'workers' | 'localAddresses' | 'tunnelSources' | 'echoReplies' | 'localPorts' | 'routes' | 'neighbours'
 > & {
   dataplane?: Partial<Config['dataplane']>;
   sessions?: { maxPerWorker?: number; timeouts?: 'ipvs' | 'dpvs' | Partial<TimeoutsInput> };

@@ -84,6 +84,7 @@ export function toNativeTables(config: Config): NativeTables {
     ],
     localAddresses: config.localAddresses.map(canonical),
     tunnelSources: config.tunnelSources.map(canonicalNetwork),
+    echoReplies: config.echoReplies,
     routes: config.routes.map((route) => ({
       prefix: canonicalPrefix(route.prefix),
       ...(route.via === undefined ? {} : { via: canonical(route.via) }),

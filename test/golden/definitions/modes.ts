@@ -14,10 +14,10 @@ const LINK = 1500;
 /** IP and TCP headers. */
 const headers = (family: string | undefined): number => (family === '6' ? 60 : 40);
 
-/** What segments may have, so that whole packets fit both links with all that is added. */
+/** What a SYN may announce: that whole packets fit both links, where both ways pass here. */
 function largestSegment(flow: Flow, families: Families): number {
-  const inside = flow.mode in OVERHEAD ? headers(families[0]) : headers(families[1]);
-  return Math.min(LINK - headers(families[0]), LINK - inside - overheadOf(flow, families));
+  const offered = LINK - headers(families[0]);
+  return isOneWay(flow.mode) ? offered : Math.min(offered, LINK - headers(families[1]));
 }
 function overheadOf(flow: Flow, families: Families): number {
   if (!(flow.mode in OVERHEAD)) return 0;

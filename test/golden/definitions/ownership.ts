@@ -3,7 +3,9 @@
 import { packet } from '../../support/packet/index.js';
 import { golden } from '../support/case.js';
 import { dns6Flow, dnsFlow, frame, handshake, web6Flow, webFlow } from '../support/flow.js';
-import { CLIENT, CLIENT6, LAN_MAC, LOCAL, LOCAL6, SERVER1, SERVER3, VIP, VIP6, WAN_MAC } from '../support/network.js';
+import { errors4 } from '../support/icmp.js';
+import { errorToClient } from '../support/icmp-flow.js';
+import { CLIENT, CLIENT6, configWith, LAN_MAC, LOCAL, LOCAL6, SERVER1, SERVER3, VIP, VIP6, WAN_MAC } from '../support/network.js';
 
 const web = webFlow();
 const toUs = { source: CLIENT.mac, destination: WAN_MAC };
@@ -130,6 +132,32 @@ export const ownershipCases = [
     t.answer(ping(VIP6, 128, 'sixteen bytes...'), ping(VIP6, 129, 'sixteen bytes...'));
     t.answer(ping(LOCAL6, 128, 'odd'), ping(LOCAL6, 129, 'odd'));
   }),
+  golden(
+    'echo-refused',
+    'With echoReplies off, echo requests to VIPs and local addresses are dropped; ICMP errors still find their sessions.',
+    (t) => {
+      const request4 = (address: string) =>
+        packet()
+          .eth(toUs)
+          .ipv4({ source: CLIENT.address, destination: address })
+          .icmp({ type: 8, rest: [0, 1, 0, 1] })
+          .build();
+      const request6 = (address: string) =>
+        packet()
+          .eth(toUs)
+          .ipv6({ source: CLIENT6.address, destination: address })
+          .icmpv6({ type: 128, rest: [0, 1, 0, 1] })
+          .build();
+      t.drop('echo_refused', request4(VIP), request4(LOCAL), request6(VIP6), request6(LOCAL6));
+      const flow = dnsFlow();
+      t.forward(flow.fromClient({ payload: 'question' }));
+      t.forward(
+        errorToClient(flow, flow.server, errors4.noPort, { spec: { payload: 'question' }, becomes: errors4.noPort, now: t.now }),
+      );
+      t.expect({ sessions_created: 1, sessions: 1, icmp_translated: 1 });
+    },
+    { config: configWith({ echoReplies: false }) },
+  ),
   golden('echo-padding-trimmed', 'The answer to a padded echo request leaves without the padding.', (t) => {
     const ping = (type: number) =>
       packet()

@@ -111,6 +111,7 @@ export interface CaseConfig {
   readonly localAddresses: readonly string[];
   readonly localPorts: string;
   readonly tunnelSources?: readonly string[];
+  readonly echoReplies?: boolean;
   readonly routes: readonly { readonly prefix: string; readonly via?: string; readonly interface: string }[];
   readonly neighbours: readonly { readonly address: string; readonly mac: string; readonly interface: string }[];
   readonly services: readonly ServiceConfig[];

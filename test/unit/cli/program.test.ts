@@ -79,6 +79,7 @@ test('check --effective: defaults are there, in the order of the reference', asy
     'sessions',
     'localAddresses',
     'tunnelSources',
+    'echoReplies',
     'localPorts',
     'routes',
     'neighbours',
