@@ -22,8 +22,9 @@ export interface TopologyOptions {
 
 export const defaultPrefix = 'millrace-';
 
-// XDP sees frames as a card would deliver them only if the sender's kernel leaves nothing to offload.
-const offloadsOff = ['tx', 'rx', 'tso', 'gso', 'gro', 'rxvlan', 'txvlan'].flatMap((feature) => [feature, 'off']);
+// XDP sees frames as a card would deliver them only if the sender's kernel leaves nothing to offload. The last two are 802.1ad's.
+const offloads = ['tx', 'rx', 'tso', 'gso', 'gro', 'rxvlan', 'txvlan', 'tx-vlan-stag-hw-insert', 'rx-vlan-stag-hw-parse'];
+const offloadsOff = offloads.flatMap((feature) => [feature, 'off']);
 
 /** Of every namespace of the lab. */
 const everywhere = [

@@ -84,10 +84,9 @@ function isState(value: unknown): value is RealserverState {
 }
 
 function takeLock(directory: string, lock: string): void {
-  mkdirSync(directory, { recursive: true, mode: 0o755 });
   for (let attempt = 0; attempt < 2; attempt++) {
     try {
-      writeFileSync(lock, String(process.pid), { flag: 'wx' });
+      createLock(directory, lock);
       return;
     } catch (error) {
       if (codeOf(error) !== 'EEXIST') throw error;
@@ -104,6 +103,19 @@ function takeLock(directory: string, lock: string): void {
   throw createError('MILLRACE_E_COMMAND_FAILED', 'another process changes this real server right now', {
     remedy: 'Wait for it and try again.',
   });
+}
+
+/** Real servers of other network namespaces share the directory, and whoever leaves last removes it: between two calls here, too. */
+function createLock(directory: string, lock: string): void {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      mkdirSync(directory, { recursive: true, mode: 0o755 });
+      writeFileSync(lock, String(process.pid), { flag: 'wx' });
+      return;
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT' || attempt === 100) throw error;
+    }
+  }
 }
 
 function holderOf(lock: string): number | undefined {

@@ -5,18 +5,28 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 
-// Frames travel as lines of hexadecimal digits. Type 4 are frames that left through the socket's own device.
+// Frames travel as lines of hexadecimal digits. Type 4 are frames that left through the socket's own device. The kernel takes the outer
+// VLAN tag out of a frame before a packet socket sees it, and says so beside the frame (PACKET_AUXDATA, packet(7)): it is put back.
 const bridge = `
-import os, select, socket, sys
+import os, select, socket, struct, sys
+SOL_PACKET, PACKET_AUXDATA = 263, 8
+VLAN_VALID, TPID_VALID = 1 << 4, 1 << 6
 link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+link.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
 link.bind((sys.argv[1], 0))
 print("ready", flush=True)
 pending = b""
+def tag_of(ancillary):
+    for level, kind, data in ancillary:
+        if level != SOL_PACKET or kind != PACKET_AUXDATA: continue
+        status, _, _, _, _, control, protocol = struct.unpack("=IIIHHHH", data[:20])
+        if status & VLAN_VALID: return struct.pack("!HH", protocol if status & TPID_VALID else 0x8100, control)
+    return b""
 while True:
     for source in select.select([0, link], [], [])[0]:
         if source is link:
-            frame, address = link.recvfrom(65536)
-            if address[2] != 4: print(frame.hex(), flush=True)
+            frame, ancillary, _, address = link.recvmsg(65536, 256)
+            if address[2] != 4: print((frame[:12] + tag_of(ancillary) + frame[12:]).hex(), flush=True)
         else:
             data = os.read(0, 65536)
             if not data: sys.exit(0)

@@ -1,7 +1,9 @@
 // The record of a real server's changes on disk.
+import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type RealserverState, stateOfThisNamespace } from '../../../src/realserver/state-file.js';
 
@@ -30,6 +32,28 @@ test('what is written is read again, and removing it leaves nothing behind', asy
   expect(readdirSync(directory)).toEqual([expect.stringMatching(/^net-\d+\.json$/)]);
   await store.locked(async () => store.write(undefined));
   expect(existsSync(directory)).toBe(false);
+});
+
+test('another namespace may remove the directory at any moment', async () => {
+  const store = stateOfThisNamespace(directory);
+  const shared = new Int32Array(new SharedArrayBuffer(4));
+  const source = `
+    const { mkdirSync, rmdirSync } = require('node:fs');
+    const { workerData: { directory, shared } } = require('node:worker_threads');
+    const unlessInUse = (call) => { try { call(); } catch {} };
+    for (let i = 0; i < 100_000 && Atomics.load(shared, 0) === 0; i++) {
+      unlessInUse(() => mkdirSync(directory));
+      unlessInUse(() => rmdirSync(directory));
+    }
+  `;
+  const other = new Worker(source, { eval: true, workerData: { directory, shared } });
+  try {
+    await once(other, 'online');
+    for (let i = 0; i < 1_000; i++) await store.locked(async () => {});
+  } finally {
+    Atomics.store(shared, 0, 1);
+    await once(other, 'exit');
+  }
 });
 
 test('a second process waits in vain and is told who is at work', async () => {
