@@ -21,8 +21,15 @@ await runScript(async () => {
   return run.status ?? 1;
 });
 
+/** Full NAT first, the outbound gateway last. */
+function orderOf({ mode, families, protocol }) {
+  const place = ['fullnat', 'nat', 'direct', 'ipip', 'gre', 'gue', 'l3dsr', 'snat'].indexOf(mode);
+  return `${place} ${families} ${protocol}`;
+}
+
 /** In the order in which checks first were noted. */
 function table(rows) {
+  rows.sort((a, b) => orderOf(a).localeCompare(orderOf(b)));
   const checks = [...new Set(rows.flatMap((row) => Object.keys(row.checks)))];
   const lines = [
     ['mode', 'families', 'protocol', ...checks],

@@ -1,7 +1,7 @@
 // What the tests of the forwarding modes found, for the table that `npm run test:modes` prints.
 // Guarantees: a row per mode, families and protocol, in the order in which the tests ran; only what a test has shown is in it.
 // Thread: the test's process.
-import { writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 
 export interface ModeRow {
   readonly mode: string;
@@ -11,8 +11,9 @@ export interface ModeRow {
   readonly checks: Record<string, string>;
 }
 
-const rows: ModeRow[] = [];
 const file = process.env['MILLRACE_MODES_FILE'];
+// The test files follow each other, each in a process of its own.
+const rows: ModeRow[] = file !== undefined && existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : [];
 
 /** Notes a figure of a check that held. */
 export function record(mode: string, families: string, protocol: string, check: string, figure: string): void {
