@@ -6,11 +6,13 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseAddress, parseMac } from '../config/address.js';
+import { describeService } from '../config/matching.js';
 import { SCHEDULERS } from '../config/scheduler-names.js';
 import type { Config } from '../config/schema.js';
 import { runReplay } from '../control/replay.js';
 import { createError } from '../errors.js';
 import type { NativeBinding, NativeReplayResult } from '../native-binding.js';
+import { type Condition, conditionsOf, denialsOf, serverNamed } from './conditions.js';
 import { buildFrame, TCP_FLAGS } from './frame.js';
 import { type Header, readHeaders } from './headers.js';
 import { type AssumedNetwork, assumeNetwork } from './network.js';
@@ -60,6 +62,8 @@ export interface Explanation {
     /** How many servers of the service may get new sessions. */
     readonly candidates: number;
   };
+  /** What the configuration asks of the service's clients, or why an access list kept this one out. */
+  readonly conditions: readonly Condition[];
   /** The rule of the outbound gateway, when a session began by one. */
   readonly rule?: ExplainedRule;
   readonly worker?: {
@@ -163,6 +167,7 @@ function describe(
     interface: network.ingress,
     outcome,
     ...(service === undefined ? {} : { service }),
+    conditions: conditionsFor(network, request.sentence, service, outcome),
     ...(rule === undefined ? {} : { rule }),
     ...(worker === undefined ? {} : { worker }),
     ...(local === undefined ? {} : { local }),
@@ -178,6 +183,14 @@ function describe(
   };
 }
 
+function conditionsFor(network: AssumedNetwork, sentence: Sentence, met: Explanation['service'], outcome: Outcome): Condition[] {
+  const { config, ingress } = network;
+  if (outcome.kind === 'dropped' && outcome.reason === 'access_denied') return denialsOf(config, sentence, ingress);
+  const service = config.services.find((entry) => entry.name === met?.name);
+  if (service === undefined || met === undefined) return [];
+  return conditionsOf(service, serverNamed(service, met.server), sentence, ingress);
+}
+
 /** Neighbours of this packet's way that a running balancer would ask for. */
 function askedFor(network: AssumedNetwork, packets: readonly (readonly Header[])[]): string[] {
   const macs = packets.flatMap((headers) => Object.values(headers[0]?.fields ?? {}));
@@ -190,11 +203,13 @@ function serviceOf(config: Config, result: NativeReplayResult): Explanation['ser
   const chosen = result.servers.find((server) => (server.stats.connections ?? 0n) !== 0n);
   const service = config.services.find((entry) => entry.name === chosen?.service);
   if (chosen === undefined || service === undefined) return undefined;
-  const address = /^\[?([^\]]*?)\]?:\d+$/.exec(chosen.server)?.[1];
-  const server = service.servers.find((entry) => parseAddress(entry.address)?.text === address);
+  const server = serverNamed(service, chosen.server);
   return {
     name: service.name,
-    match: `${service.address ?? 'its matches'} port ${service.port ?? 'any'} ${service.protocol}`,
+    match:
+      service.address === undefined
+        ? describeService(service)
+        : `${service.address} port ${service.port ?? 'any'} ${service.protocol}`,
     scheduler: service.scheduler,
     why: SCHEDULERS.find((entry) => entry.name === service.scheduler)?.summary ?? '',
     mode: server?.mode ?? service.mode,

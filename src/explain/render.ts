@@ -6,6 +6,7 @@ import { formatHeader, type Header } from './headers.js';
 
 const WIDTH = 100;
 const LABEL = 12;
+const CONDITIONS = { match: 'match', access: 'access', persistence: 'persists', limits: 'limits' } as const;
 
 export function renderExplanation(explanation: Explanation): string {
   const { service, rule, worker, local, nextHop, before, after, assumptions } = explanation;
@@ -17,6 +18,7 @@ export function renderExplanation(explanation: Explanation): string {
     const others = service.candidates === 1 ? 'the only one with a weight' : `one of ${service.candidates} with a weight`;
     say('server', `${service.server}, weight ${service.weight}, ${others}, as if nothing had been scheduled`);
   }
+  for (const { kind, text } of explanation.conditions) say(CONDITIONS[kind], text);
   if (rule !== undefined) {
     say('rule', `${rule.name} (${rule.match}), outbound gateway (SNAT)`);
     say('pool', rule.pool.join(', '));

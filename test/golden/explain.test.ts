@@ -103,6 +103,37 @@ describe('what is forwarded', () => {
       config([WEB], { interfaces: [{ name: 'eth0' }, { name: 'eth1' }], routes: [], snat: OFFICE.slice(1) }),
       'tcp 192.0.2.25:40000 -> 192.88.99.1:443',
     ],
+    [
+      'conditions',
+      config([
+        {
+          ...WEB,
+          maxConnections: 1000,
+          rateLimit: { packetsPerSecond: 100_000 },
+          persistence: { timeout: 300, prefix: 24, group: 'shop' },
+          acl: { allow: ['198.51.100.0/24', '198.51.100.0/28'], deny: ['198.51.0.0/16'] },
+          servers: [{ address: '192.0.2.11', port: 8080, upperThreshold: 50, rateLimit: { bitsPerSecond: 1_000_000_000 } }],
+        },
+      ]),
+      CLIENT_TCP,
+    ],
+    [
+      'matches',
+      config([
+        {
+          name: 'marked',
+          mark: 7,
+          match: [
+            { destination: '203.0.113.0/28', ports: '8000-8100' },
+            { source: '198.51.100.0/24', destination: '203.0.113.0/24', ports: 80, protocol: 'tcp', interface: 'wan' },
+            { destination: VIP, protocol: 'udp' },
+          ],
+          acl: { deny: ['203.0.113.0/24'] },
+          servers: [{ address: '192.0.2.11', port: 8080 }],
+        },
+      ]),
+      CLIENT_TCP,
+    ],
     ['a-client-beside-snat', config([WEB], { snat: OFFICE }), CLIENT_TCP],
   ];
   test.each(cases)('%s', async (name, input, text) => {
@@ -119,6 +150,16 @@ describe('what is not forwarded', () => {
     ['drop-no-service', config([WEB]), 'tcp 198.51.100.7:4242 -> 203.0.113.10:81', {}, 'no_service'],
     ['drop-no-server', config([drained]), CLIENT_TCP, {}, 'no_server'],
     ['drop-no-session', config([WEB]), CLIENT_TCP, { tcpFlags: TCP_FLAGS.ack }, 'tcp_no_session'],
+    [
+      'drop-access',
+      config([
+        { ...WEB, acl: { allow: ['198.51.0.0/16'], deny: ['198.51.100.0/24'] } },
+        { ...WEB, name: 'other', port: 81, acl: { default: 'deny' } },
+      ]),
+      CLIENT_TCP,
+      {},
+      'access_denied',
+    ],
     ['drop-flags', config([WEB]), CLIENT_TCP, { tcpFlags: TCP_FLAGS.syn | TCP_FLAGS.fin }, 'tcp_flags_invalid'],
     ['drop-port-0', config([WEB]), 'tcp 198.51.100.7:0 -> 203.0.113.10:80', {}, 'port_zero'],
     ['drop-source', config([WEB]), 'tcp 127.0.0.1:4242 -> 203.0.113.10:80', {}, 'source_invalid'],
