@@ -179,7 +179,7 @@ TEST_F(AnnouncerKernel, ALinkThatComesBackAnnouncesAgain) {
   ASSERT_TRUE(until([&] { return !network->interfaces()[0].usable; }));
   heard.clear();
   ASSERT_TRUE(Namespaces::ip("link set v0 up"));
-  EXPECT_TRUE(until([&] { return count(NeighbourQuery::Kind::kArpReply, "192.0.2.10", true) == 1; }));
+  EXPECT_TRUE(until([&] { return count(NeighbourQuery::Kind::kArpReply, "192.0.2.10", true) >= 1; }));
   send_there(arp(1, "192.0.2.2", "192.0.2.10", "ff:ff:ff:ff:ff:ff"));
   EXPECT_TRUE(until([&] { return count(NeighbourQuery::Kind::kArpReply, "192.0.2.10", false) == 1; })) << "and answers again";
 }
