@@ -3,6 +3,8 @@
 // still wrong, and what a packet must be to begin an association or to be translated at all.
 #include <gtest/gtest.h>
 
+#include <random>
+
 #include "sessions/sctp_state.h"
 #include "support/flow.h"
 #include "support/modes.h"
@@ -132,6 +134,58 @@ TEST(Sctp, GoesThereAndBackThroughBothNatsWithARightChecksum) {
       const bool chosen_back = !c.client6 && c.server6;
       at_client.dont_fragment = !chosen_back;
       EXPECT_EQ(chosen_back ? without_identification(back[0].bytes) : back[0].bytes, at_client.build()) << "reply to chunk " << int{chunk};
+    }
+    EXPECT_EQ(stage.drops(), 0u);
+    stage.expect_accounted();
+  }
+}
+
+TEST(Sctp, RandomPacketsComeThereAndBackAndNothingElseChanges) {
+  std::mt19937 random(23);
+  const auto below = [&](std::uint32_t n) { return static_cast<std::uint32_t>(random() % n); };
+  for (int world = 0; world < 60; world++) {
+    const ForwardMode mode = below(2) == 0 ? ForwardMode::kFullNat : ForwardMode::kNat;
+    const bool client6 = below(2) == 0;
+    const bool server6 = mode == ForwardMode::kFullNat && below(2) == 0 ? !client6 : client6;
+    SCOPED_TRACE("world " + std::to_string(world));
+    Stage stage({}, sctp_tables(mode, client6, server6));
+    const auto random_chunks = [&](std::uint8_t first) {
+      std::vector<SctpChunkFields> chunks = {{.type = first, .value = Bytes(first == sctp_chunk::kInit ? 16 : below(400), 0x33)}};
+      // INIT stands alone (RFC 9260 3.1); what follows another chunk is data.
+      while (first != sctp_chunk::kInit && chunks.size() < 4 && below(3) == 0) chunks.push_back({.type = 0, .value = Bytes(below(300), 0x77)});
+      for (SctpChunkFields& chunk : chunks) {
+        for (std::uint8_t& byte : chunk.value) byte = static_cast<std::uint8_t>(random());
+      }
+      return chunks;
+    };
+    SctpPacket request = from_client(client6, sctp_chunk::kInit);
+    request.source_port = static_cast<std::uint16_t>(1 + below(65535));
+    for (int i = 0; i < 40; i++) {
+      request.ttl = static_cast<std::uint8_t>(2 + below(254));
+      request.chunks = random_chunks(i == 0 ? sctp_chunk::kInit : static_cast<std::uint8_t>(below(2) == 0 ? 0 : 3));
+      request.checksum_error = i != 0 && below(4) == 0 ? static_cast<std::uint32_t>(random() | 1u) : 0;
+      const auto out = stage.pass_through(request.build());
+      ASSERT_EQ(out.size(), 1u);
+      SctpPacket expected = at_server(mode, server6, request, out[0].bytes);
+      const bool chosen = client6 && !server6;
+      expected.dont_fragment = !chosen;
+      ASSERT_EQ(chosen ? without_identification(out[0].bytes) : out[0].bytes, expected.build());
+
+      SctpPacket reply = answer(expected, 3);
+      reply.chunks = random_chunks(3);
+      reply.ttl = static_cast<std::uint8_t>(2 + below(254));
+      reply.checksum_error = below(4) == 0 ? static_cast<std::uint32_t>(random() | 1u) : 0;
+      const auto back = stage.pass_through(reply.build(), kServerSide);
+      ASSERT_EQ(back.size(), 1u);
+      SctpPacket at_client = answer(request, 3);
+      at_client.chunks = reply.chunks;
+      at_client.checksum_error = reply.checksum_error;
+      at_client.ttl = static_cast<std::uint8_t>(reply.ttl - 1);
+      at_client.eth_source = "02:00:00:00:00:01";
+      at_client.eth_destination = "02:00:00:00:00:0c";
+      const bool chosen_back = !client6 && server6;
+      at_client.dont_fragment = !chosen_back;
+      ASSERT_EQ(chosen_back ? without_identification(back[0].bytes) : back[0].bytes, at_client.build());
     }
     EXPECT_EQ(stage.drops(), 0u);
     stage.expect_accounted();
