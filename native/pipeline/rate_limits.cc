@@ -38,9 +38,13 @@ void count_dropped(RateLeases& leases, Direction direction) {
 void follow(std::vector<std::uint32_t>& known, RateLeases* leases, const std::vector<std::pair<std::uint32_t, RateLimits>>& wanted) {
   std::vector<std::uint32_t> now;
   for (const auto& [slot, limits] : wanted) now.push_back(slot);
-  // A slot may have another owner when it has limits again.
-  for (const std::uint32_t slot : known) {
-    if (std::find(now.begin(), now.end(), slot) == now.end()) leases[slot] = RateLeases{};
+  if (now != known) {
+    // A slot may have another owner when it has limits again.
+    std::vector<std::uint32_t> staying = now;
+    std::sort(staying.begin(), staying.end());
+    for (const std::uint32_t slot : known) {
+      if (!std::binary_search(staying.begin(), staying.end(), slot)) leases[slot] = RateLeases{};
+    }
   }
   for (const auto& [slot, limits] : wanted) leases[slot].limits = limits;
   known = std::move(now);

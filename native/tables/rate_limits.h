@@ -1,8 +1,9 @@
 // Limits on packets and bits per second that hold over all workers: one shared word per limit and direction, as a virtual scheduling
 // algorithm has it (GCRA, ITU-T I.371 annex A): the time up to which the limit's traffic is paid for. Workers take small leases from that
 // word and spend them alone, so that the shared line is touched once per lease and not per packet.
-// Guarantees: over any time T all workers together let pass at most rate x T + burst, in each direction; what a worker has leased and not
-// spent within its millisecond goes back. Limits below 4,000 packets a second are exact to the packet.
+// Guarantees: over any time T all workers together let pass at most rate x T + burst, in each direction, and one lease more for each further
+// worker: what a worker has leased and not spent within its millisecond goes back when its next packet comes, and the limit may have
+// recovered from the lease by then. Limits below 4,000 packets a second have leases of one packet and are exact.
 // Threads: shared words by all workers, one atomic operation at a time; leases belong to one worker, their counts are read by any thread.
 #pragma once
 

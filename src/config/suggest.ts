@@ -34,6 +34,7 @@ const OTHER_NAMES: Readonly<Record<string, string>> = {
   bandwidth: 'rateLimit',
   bandwidthlimit: 'rateLimit',
   packetrate: 'rateLimit',
+  limitproportion: 'rateLimit',
   pps: 'rateLimit',
   ratelimits: 'rateLimit',
   threads: 'workers',

@@ -12,6 +12,7 @@ import {
 } from '../../support/packet/index.js';
 import { golden } from '../support/case.js';
 import { web6Flow, webFlow } from '../support/flow.js';
+import { MODE_NAMES, modeConfig, modeFlow, mtus } from '../support/modes.js';
 import { configWith, SHARED_CONFIG } from '../support/network.js';
 
 const created = { sessions_created: 1, sessions: 1, sessions_active: 1 };
@@ -121,5 +122,16 @@ export const mssCases = [
       t.expect({ ...created, mss_clamped: 1 });
     },
     narrowLan,
+  ),
+  ...(['direct', 'ipip', 'gre', 'gue', 'l3dsr'] as const).map((mode) =>
+    golden(
+      `mss-${mode}-kept`,
+      `${MODE_NAMES[mode]}: the MSS of a SYN stays, however narrow the link to the server: it limits packets that take another way.`,
+      (t) => {
+        const flow = modeFlow(mode, '44', { protocol: 'tcp' });
+        t.forward(flow.fromClient(syn(linuxSynOptions(1460)))).expect(created);
+      },
+      { config: modeConfig(mode, '44', { interfaces: mtus(1500, 1300) }) },
+    ),
   ),
 ];

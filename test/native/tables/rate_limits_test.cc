@@ -97,6 +97,21 @@ TEST(RateLimits, WhatAWorkerLeasedAndDidNotSpendIsThereForOthers) {
   EXPECT_LE(passed, 200'000u);
 }
 
+TEST(RateLimits, LeasesThatComeBackLateAddOneLeasePerWorkerAtMost) {
+  constexpr std::uint64_t kPerSecond = 1'000'000, kBurst = 100'000, kLease = 250;
+  for (const std::uint32_t workers : {2u, 8u, 16u}) {
+    SharedRates shared{};
+    std::vector<RateLeases> all(workers, leases_for({.packets = kPerSecond}));
+    std::uint64_t passed = 0;
+    for (std::uint32_t w = 1; w < workers; w++) spend_packets(all[w], shared, 0, 1);
+    // A tenth of a second later the limit has recovered; one worker takes the burst, then the others pay back.
+    passed += spend_packets(all[0], shared, 100, 2 * kBurst);
+    for (std::uint32_t w = 1; w < workers; w++) passed += spend_packets(all[w], shared, 100, 2 * kBurst);
+    EXPECT_GE(passed, kBurst);
+    EXPECT_LE(passed, kBurst + (workers - 1) * kLease);
+  }
+}
+
 TEST(RateLimits, AnotherOwnersDebtIsForgotten) {
   SharedRates shared{};
   RateLeases slow = leases_for({.packets = 1});
