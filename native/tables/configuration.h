@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "net/address.h"
+#include "tables/client_address.h"
 #include "tables/connection_rules.h"
 #include "tables/persistence.h"
 #include "tables/snapshot.h"
@@ -58,6 +59,7 @@ struct ServiceConfig {
   std::vector<AccessRule> access{};
   bool allow_others = true;
   OnRemoval on_removal = OnRemoval::kKeep;
+  ClientAddressConfig client_address{};
   /// A rule of the outbound gateway: its packets leave with addresses of `pool`. Its one server stands for all destinations.
   bool outbound = false;
   std::vector<IpAddress> pool{};
