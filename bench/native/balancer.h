@@ -64,6 +64,7 @@ class Balancer {
     s.service_slots = builder_.service_slots();
     s.server_slots = builder_.server_slots();
     s.local_slots = builder_.local_slots();
+    s.client_address_rules = builder_.client_address_rules();
     loop_ = std::make_unique<Worker<FlowPort>>(s, pool_, links_, std::vector<FlowPort*>{&port_},
                                                std::vector<FlowPort*>{&port_, &port_});
   }

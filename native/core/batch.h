@@ -31,6 +31,7 @@ enum class Action : std::uint8_t {
   kDrop,     ///< count `reason`, release the frame
   kHandoff,  ///< push to worker `target`
   kHeld,     ///< the pipeline keeps the frame until its next hop is resolved
+  kConsumed, ///< ends here: release the frame
   kReply,    ///< the frame now holds our answer: send it on interface `target`
   kRefuse    ///< dropped for `reason`; the frame now holds an ICMP error about it: send it on interface `target`
 };
@@ -47,6 +48,7 @@ struct Verdict {
   static Verdict handoff(std::uint32_t worker) {
     return {Action::kHandoff, DropReason::frame_truncated, static_cast<std::uint16_t>(worker)};
   }
+  static Verdict consumed() { return {Action::kConsumed, DropReason::frame_truncated, 0}; }
   static Verdict held() { return {Action::kHeld, DropReason::frame_truncated, 0}; }
   static Verdict refuse(std::uint16_t interface, DropReason reason) { return {Action::kRefuse, reason, interface}; }
   static Verdict reply(std::uint16_t interface) { return {Action::kReply, DropReason::frame_truncated, interface}; }

@@ -1,6 +1,6 @@
-// SipHash with one round per word and three at the end (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012; the
-// shorter variant is the one that Linux calls hsiphash on 64-bit machines). Used where a mapping must equal that of the Linux
-// kernel. Thread: any. No state.
+// SipHash (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012). With two rounds per word and four at the end it is a
+// keyed hash that nobody outside can foretell; with one and three, which Linux calls hsiphash on 64-bit machines, it serves where a
+// mapping must equal that of the Linux kernel. Thread: any. No state.
 #pragma once
 
 #include <cstddef>
@@ -14,9 +14,10 @@ struct SipKey {
   std::uint64_t high = 0;
 };
 
-class SipHash13 {
+template <int kPerWord, int kAtEnd>
+class SipHash {
  public:
-  explicit SipHash13(const SipKey& key)
+  explicit SipHash(const SipKey& key)
       : v0_(key.low ^ 0x736f6d6570736575ull),
         v1_(key.high ^ 0x646f72616e646f6dull),
         v2_(key.low ^ 0x6c7967656e657261ull),
@@ -53,19 +54,20 @@ class SipHash13 {
   }
   void take(std::uint64_t word) {
     v3_ ^= word;
-    round();
+    for (int i = 0; i < kPerWord; i++) round();
     v0_ ^= word;
   }
   std::uint64_t finish(std::uint64_t last) {
     take(last);
     v2_ ^= 0xff;
-    round();
-    round();
-    round();
+    for (int i = 0; i < kAtEnd; i++) round();
     return v0_ ^ v1_ ^ v2_ ^ v3_;
   }
 
   std::uint64_t v0_, v1_, v2_, v3_;
 };
+
+using SipHash13 = SipHash<1, 3>;
+using SipHash24 = SipHash<2, 4>;
 
 }  // namespace millrace

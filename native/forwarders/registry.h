@@ -74,9 +74,9 @@ inline std::uint16_t l4_delta(const WorkerState& state, const Session& session, 
   return rewrite::delta(from, to);
 }
 
-/// Full NAT within a family: what most sessions are, and what the packet loop has no call for.
+/// Full NAT within a family, without a word about the client: what most sessions are, and what the packet loop has no call for.
 inline bool is_plain(const Session& session) {
-  return session.mode == ForwardMode::kFullNat && (session.flags & session_flag::kCrossFamily) == 0;
+  return session.mode == ForwardMode::kFullNat && session.told == 0 && (session.flags & session_flag::kCrossFamily) == 0;
 }
 
 /// Bytes by which the IP packet grows on its way; negative where it shrinks.

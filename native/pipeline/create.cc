@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "forwarders/registry.h"
+#include "pipeline/client_address.h"
 #include "pipeline/connection_limits.h"
 #include "pipeline/fragments.h"
 #include "pipeline/persistence.h"
@@ -173,6 +174,7 @@ SessionId begin_session(WorkerState& state, const ServiceTable& service, const P
   if (is_tunnel(server.mode) && !choose_tunnel_source(state, server, meta, session)) {
     return reason = DropReason::local_ports_exhausted, kNoSession;
   }
+  if (service.client_address != 0 || service.proxy_from != nullptr) begin_telling(state, service, meta, session, detail);
   session.l4_delta = l4_delta(state, session, detail);
   const bool one_way = (session.flags & session_flag::kOneWay) != 0;
   const bool followed = meta.protocol == net::kProtocolTcp || meta.protocol == net::kProtocolSctp;
@@ -185,7 +187,7 @@ SessionId begin_session(WorkerState& state, const ServiceTable& service, const P
     return reason = DropReason::session_table_full, kNoSession;
   }
   state.sessions->at(id) = session;
-  if ((session.flags & (session_flag::kWideKey | session_flag::kTemplate)) != 0) state.sessions->detail(id) = detail;
+  if ((session.flags & (session_flag::kWideKey | session_flag::kTemplate)) != 0 || session.told != 0) state.sessions->detail(id) = detail;
   state.timers->schedule(id, state.now_ms);
 
   ServerStats& stats = state.server_stats[server_slot];
@@ -225,7 +227,8 @@ void finish_created(WorkerState& state) {
 }
 
 void remove_session(WorkerState& state, SessionId id, const SessionHashes& hashes) {
-  const Session& session = state.sessions->at(id);
+  Session& session = state.sessions->at(id);
+  if (session.told != 0) [[unlikely]] end_telling(state, session, state.sessions->detail(id));
   return_local_port(state, session, state.sessions->detail(id));
   if ((session.flags & session_flag::kAtFragmentHome) != 0) forget_fragment_home(state, session, state.sessions->detail(id));
   if ((session.flags & session_flag::kTemplate) != 0) release_template(state, session, state.sessions->detail(id).persistence);

@@ -5,9 +5,11 @@
 
 #include "forwarders/registry.h"
 #include "pipeline/classify.h"
+#include "pipeline/client_address.h"
 #include "pipeline/connection_id.h"
 #include "pipeline/create.h"
 #include "pipeline/find_service.h"
+#include "pipeline/fragment_out.h"
 #include "pipeline/fragments.h"
 #include "pipeline/icmp_error.h"
 #include "pipeline/mss.h"
@@ -58,6 +60,54 @@ bool is_syn(const PacketMeta& meta) { return meta.protocol == net::kProtocolTcp 
   send_in_pieces(state, id, session, direction, packet, meta, hop, verdict);
 }
 
+/// A packet that the client's address has made longer than its link carries.
+void send_cut(WorkerState& state, Packet& packet, const PacketMeta& meta, const NextHop& hop, Verdict& verdict) {
+  std::array<Packet, 64> pieces;
+  const int cut = meta.ipv6 ? cut_ipv6(state, packet, meta, hop.mtu, pieces.data(), pieces.size())
+                            : cut_ipv4(state, packet, meta, hop.mtu, pieces.data(), pieces.size());
+  if (cut < 0 || state.extra.packets.size() - state.extra.count < static_cast<std::size_t>(cut)) {
+    for (int i = 0; i < cut; i++) state.frames->release(pieces[static_cast<std::size_t>(i)].data);
+    verdict = Verdict::drop(DropReason::mtu_exceeded);
+    return;
+  }
+  for (int i = 0; i < cut; i++) state.extra.push(pieces[static_cast<std::size_t>(i)], hop.interface);
+  state.counters.add(Counter::fragmented);
+}
+
+/// A packet of a session whose server is told of its client, or whose numbers are shifted because it was (client_address.h).
+[[gnu::noinline]] void forward_told(WorkerState& state, SessionId id, Session& session, Direction direction, Packet& packet,
+                                    PacketMeta& meta, const NextHop& hop, Verdict& verdict) {
+  const std::int32_t grown = growth(state, session, direction, meta);
+  const std::uint32_t arrived = packet.length;
+  if (static_cast<std::int32_t>(meta.l3_length) + grown > hop.mtu && !may_be_cut(packet, meta)) {
+    verdict = refuse_with_icmp(state, packet, meta, IcmpError::kTooBig,
+                               static_cast<std::uint32_t>(static_cast<std::int32_t>(hop.mtu) - grown), DropReason::mtu_exceeded,
+                               teller_of(state, session, direction));
+    return;
+  }
+  SessionDetail& detail = state.sessions->detail(id);
+  Telling telling{state, id, session, detail, state.client_address_rules[detail.rule], direction, packet, meta, hop, grown, verdict};
+  const bool goes_on = meta.protocol == net::kProtocolTcp ? tell_tcp(telling) : tell_udp(telling);
+  if (!goes_on) return;
+  track(state, id, session, direction, meta, arrived);
+  if (is_syn(meta)) clamp_syn(state, session, direction, packet, meta);
+  translate(state, id, session, direction, packet, meta, hop);
+  if (telling.uoa != 0) insert_uoa(telling);
+  verdict = Verdict::forward(hop.interface);
+  if (meta.l3_length > hop.mtu) send_cut(state, packet, meta, hop, verdict);
+  if (telling.behind) {
+    translate(state, id, session, direction, *telling.behind, telling.behind_meta, hop);
+    if (!state.extra.push(*telling.behind, hop.interface)) state.frames->release(telling.behind->data);
+  }
+  if (!telling.ahead) return;
+  // Packets of our own leave behind those of the batch: so the two change places. Where there is no room the header's timer helps.
+  if (verdict.action == Action::kForward && state.extra.push(packet, hop.interface)) {
+    packet = *telling.ahead;
+  } else {
+    state.frames->release(telling.ahead->data);
+  }
+}
+
 /// A packet of a known session: on its way, or held, or dropped for lack of one. `kPlain`: is_plain(session).
 template <bool kPlain>
 [[gnu::always_inline]] inline void forward_as(WorkerState& state, const NetworkView& network, Packet& packet, PacketMeta& meta,
@@ -80,6 +130,12 @@ template <bool kPlain>
       verdict = Verdict::drop(reason);
       return;
     }
+  }
+  if (direction == Direction::kInbound && may_carry_address(packet, meta) && session.mode != ForwardMode::kSnat) [[unlikely]]
+    remove_forged(state, packet, meta);
+  if (!kPlain && session.told != 0) {
+    forward_told(state, id, session, direction, packet, meta, *hop, verdict);
+    return;
   }
   const std::int32_t grown = kPlain ? 0 : growth(state, session, direction, meta);
   if (static_cast<std::int32_t>(meta.l3_length) + grown > hop->mtu) [[unlikely]] {
@@ -247,6 +303,7 @@ std::uint32_t run_timers(WorkerState& state, std::uint32_t budget, Batch& releas
     left -= looked_at;
   }
   expire_fragments(state);
+  if (state.header_timers->size() != 0) [[unlikely]] repeat_headers(state);
   if (state.templates->used()) [[unlikely]] sweep_templates(state, budget);
   state.held.expire(state.now_ms, [&](const Packet& packet) {
     released.push(packet);

@@ -10,9 +10,12 @@
 #include "core/counters.h"
 #include "core/hash.h"
 #include "core/packet_memory.h"
+#include "core/siphash.h"
 #include "core/spsc_ring.h"
+#include "pipeline/accepted_headers.h"
 #include "pipeline/fragment_homes.h"
 #include "pipeline/fragment_tracker.h"
+#include "pipeline/header_timers.h"
 #include "pipeline/held_queue.h"
 #include "pipeline/parse.h"
 #include "pipeline/session_owners.h"
@@ -20,6 +23,7 @@
 #include "sessions/local_ports.h"
 #include "sessions/session_table.h"
 #include "sessions/timer_wheel.h"
+#include "tables/client_address.h"
 #include "tables/load_table.h"
 #include "tables/rate_limits.h"
 #include "tables/resolve_request.h"
@@ -110,6 +114,7 @@ struct WorkerState {
   const ServiceIdentity* service_slots = nullptr;
   const ServerIdentity* server_slots = nullptr;
   const LocalIdentity* local_slots = nullptr;
+  const ClientAddressRule* client_address_rules = nullptr;
   /// Shared by all workers (fragment_homes.h says who writes what); nullptr where there is one worker only.
   FragmentHomes* fragment_homes = nullptr;
   /// Shared by all workers; nullptr where there is one worker only, or nobody made it: then sessions are searched for.
@@ -136,6 +141,12 @@ struct WorkerState {
     bool had_some = false;
   };
   Cutting cutting;
+  /// Key of numbers that nobody outside may foretell (client_address.cc).
+  SipKey secret;
+  HeaderTimers* header_timers = nullptr;
+  AcceptedHeaders* accepted_headers = nullptr;
+  /// By service slot: connections for whose client's address there was no room.
+  std::uint64_t* crowded = nullptr;
   SpscRing<ResolveRequest>* requests = nullptr;
   HeldQueue held;
   FragmentTracker* fragments = nullptr;

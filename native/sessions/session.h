@@ -6,9 +6,8 @@
 //   | rt_gen |state|proto |flags| mode | l4 delta | packets_in | packets_out |                                     = 64
 //
 // The addresses of the VIP, the server and the local address are slots in stable tables (tables/slots.h): they are few and stay
-// in the first-level cache, while sessions are many. A later feature that needs more per flow (sequence shifts, PROXY state) has
-// one
-// cold line per session, allocated beside, never inside.
+// in the first-level cache, while sessions are many. What only some sessions need (sequence shifts, how far the server has been
+// told of the client) is in one cold line per session, allocated beside, never inside.
 // Thread: only the worker that owns the session.
 #pragma once
 
@@ -107,7 +106,11 @@ struct alignas(64) Session {
   SessionState state;
   std::uint8_t protocol;
   std::uint8_t flags;
-  ForwardMode mode;
+  ForwardMode mode : 6;
+  /// The server is told the client's address, or its sequence numbers are shifted for that: the detail line says how far this has
+  /// come (pipeline/client_address.h).
+  std::uint8_t told : 1;
+  std::uint8_t spare : 1;
   /// One's complement sum of what translation client->server adds to the transport checksum; its complement serves the way back.
   std::uint16_t l4_delta;
   std::uint32_t packets_in;
@@ -115,9 +118,39 @@ struct alignas(64) Session {
 };
 static_assert(sizeof(Session) == 64);
 
-/// The second and last cache line of a session, beside it in an array of its own: touched only by sessions that need more than
-/// the
+/// How far a server has been told of its client: bits of SessionDetail::told.
+namespace told_flag {
+/// The client's address is still to be added: TOA until the client has acknowledged what the server said, UOA and PROXY on UDP until
+/// their number is reached.
+inline constexpr std::uint8_t kTelling = 1;
+/// The PROXY header has been sent, and the server has acknowledged it.
+inline constexpr std::uint8_t kHeaderSent = 2;
+inline constexpr std::uint8_t kHeaderTaken = 4;
+/// The client uses TCP timestamps, and they are shifted.
+inline constexpr std::uint8_t kTimestamps = 8;
+/// The server's SYN-ACK has been seen; the client has acknowledged it.
+inline constexpr std::uint8_t kAnswered = 16;
+inline constexpr std::uint8_t kConnected = 32;
+/// A PROXY header of the balancer in front is still to come.
+inline constexpr std::uint8_t kAwaiting = 64;
+/// There was no room for the address once, and that was counted.
+inline constexpr std::uint8_t kCrowded = 128;
+}  // namespace told_flag
+
+/// Of SessionDetail::scale: each connection of this session begins with a PROXY header of the balancer in front.
+inline constexpr std::uint8_t kAccepts = 0x80;
+inline constexpr std::uint8_t kScaleMask = 0x0f;
+
+/// Of SessionDetail::accepted: no header of a balancer in front is kept.
+inline constexpr std::uint32_t kNoneAccepted = 0xffffffffu;
+
+/// The second and last cache line of a session, beside it in an array of its own: touched only by sessions that need more than the
 /// first says, and then only where it says so.
+///
+///   0             16        20         24           28        32          36          40        44        48          52
+///   | destination | shift in| shift out| persistence| accepted| first byte| server's 1| ts shift| last ack| last tsval|
+///   52          56     58       60       62     63      64
+///   | last tsecr| rule| window | length | told | scale |
 struct alignas(64) SessionDetail {
   /// With kWideKey: the destination as the client wrote it.
   IpAddress destination;
@@ -126,8 +159,29 @@ struct alignas(64) SessionDetail {
   std::uint32_t sequence_shift_out;
   /// With kTemplate: the persistence template that counts this session.
   std::uint32_t persistence;
-  std::uint32_t created_ms;
-  std::uint32_t reserved[8];
+  /// The header of a balancer in front (pipeline/accepted_headers.h), or kNoneAccepted.
+  std::uint32_t accepted;
+  // What follows is of sessions that are `told`. Sequence numbers are in host byte order.
+  /// Where the byte stream to the server begins, in its numbering. Of UDP: a number drawn for this session.
+  std::uint32_t first_byte;
+  /// Where the byte stream from the server begins.
+  std::uint32_t server_first;
+  /// Added to the client's timestamps.
+  std::uint32_t timestamp_shift;
+  /// What the client's last packet said, for packets that are sent in its name.
+  std::uint32_t last_ack;
+  std::uint32_t last_tsval;
+  std::uint32_t last_tsecr;
+  /// Which ClientAddressRule (tables/client_address.h).
+  std::uint16_t rule;
+  /// The client's window; before its first packet that of the server's SYN-ACK.
+  std::uint16_t window;
+  /// Bytes of the PROXY header; of UDP the datagrams that told.
+  std::uint16_t length;
+  /// told_flag.
+  std::uint8_t told;
+  /// The server's window scale, and kAccepts.
+  std::uint8_t scale;
 };
 static_assert(sizeof(SessionDetail) == 64);
 

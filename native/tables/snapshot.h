@@ -63,6 +63,10 @@ struct ServiceTable {
   bool limited = false;
   /// Who may use it; nullptr: everybody.
   std::shared_ptr<const AccessList> access{};
+  /// Number of the ClientAddressRule (tables/client_address.h).
+  std::uint16_t client_address = 0;
+  /// Whose PROXY headers are taken off and believed; nullptr: nobody's.
+  std::shared_ptr<const PrefixSet> proxy_from{};
 };
 
 /// Key of an exact service: address, port (0 where the protocol has none) and protocol.

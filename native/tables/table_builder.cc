@@ -44,11 +44,29 @@ ServiceKey endpoint_key(const IpAddress& address, be16 port, std::uint8_t protoc
   return {address, port, protocol == net::kProtocolTcp || protocol == net::kProtocolUdp ? std::uint8_t{0} : protocol};
 }
 
+/// As workers read it.
+ClientAddressRule rule_of(const ClientAddressConfig& config) {
+  ClientAddressRule rule{config.method,    config.kind_ipv4,     config.kind_ipv6, config.on_syn, config.carrier, config.server_first,
+                         config.datagrams, config.when_too_big, config.unique_id, config.crc32c, 0,              {}};
+  for (const ProxyTlv& tlv : config.tlvs) {
+    const std::size_t length = tlv.value.size();
+    if (rule.tlv_length + 3 + length > rule.tlvs.size()) break;  // validated by src/config
+    std::uint8_t* at = rule.tlvs.data() + rule.tlv_length;
+    at[0] = tlv.type;
+    at[1] = static_cast<std::uint8_t>(length >> 8);
+    at[2] = static_cast<std::uint8_t>(length);
+    std::copy(tlv.value.begin(), tlv.value.end(), at + 3);
+    rule.tlv_length = static_cast<std::uint8_t>(rule.tlv_length + 3 + length);
+  }
+  return rule;
+}
+
 }  // namespace
 
 Result<void> TableBuilder::reserve() {
   if (auto r = services_.reserve(kMaxServices); !r) return r;
   if (auto r = servers_.reserve(kMaxServers); !r) return r;
+  if (auto r = rules_.reserve(kMaxClientAddressRules); !r) return r;
   return locals_.reserve(kMaxLocals);
 }
 
@@ -57,7 +75,9 @@ Result<void> TableBuilder::check_limits(const TablesConfig& config) const {
   std::size_t servers = next_server_ - free_servers_.size();
   std::size_t services = next_service_ - free_services_.size();
   std::size_t locals = next_local_ - free_locals_.size();
+  std::size_t rules = rule_configs_.size();
   for (const ServiceConfig& service : config.services) {
+    if (service.client_address != ClientAddressConfig{}) rules++;
     const auto known = entries_.find(key_of(service));
     if (known == entries_.end()) {
       services++;
@@ -221,6 +241,7 @@ void TableBuilder::apply_service(const ServiceConfig& config) {
   // A worker may be reading it: one packet has the old mark, the next one the new.
   __atomic_store_n(&services_[service.slot].dscp, config.dscp, __ATOMIC_RELAXED);
   apply_access(service, config);
+  apply_client_address(service, config);
   apply_timeouts(service, config);
   if (service.max_connections != config.max_connections) {
     service.max_connections = config.max_connections;
@@ -257,6 +278,26 @@ void TableBuilder::apply_access(ServiceEntry& service, const ServiceConfig& conf
   const bool everybody = config.access.empty() && config.allow_others;
   service.access = everybody ? nullptr : std::make_shared<const AccessList>(service.access_rules, config.allow_others);
   service.table.reset();
+}
+
+void TableBuilder::apply_client_address(ServiceEntry& service, const ServiceConfig& config) {
+  if (service.client_address == config.client_address) return;
+  service.client_address = config.client_address;
+  service.table.reset();
+  service.proxy_from.reset();
+  if (!config.client_address.accept_from.empty()) {
+    auto from = std::make_shared<PrefixSet>();
+    for (const Prefix& prefix : config.client_address.accept_from) from->add(prefix);
+    service.proxy_from = std::move(from);
+  }
+  // From whom headers are accepted is asked when a connection begins, and no part of its rule.
+  ClientAddressConfig rule = config.client_address;
+  rule.accept_from.clear();
+  const auto known = std::find(rule_configs_.begin(), rule_configs_.end(), rule);
+  service.client_address_rule = static_cast<std::uint16_t>(known - rule_configs_.begin());
+  if (known != rule_configs_.end()) return;
+  rules_[rule_configs_.size()] = rule_of(rule);
+  rule_configs_.push_back(std::move(rule));
 }
 
 void TableBuilder::apply_timeouts(ServiceEntry& service, const ServiceConfig& config) {
@@ -350,6 +391,8 @@ void TableBuilder::refresh_table(ServiceEntry& service) {
   for (const ServerView& view : service.list) hosts.push_back({servers_[view.slot].address, servers_[view.slot].port});
   table->persistence = build_persistence(service.persistence, service.name, hosts);
   table->access = service.access;
+  table->client_address = service.client_address_rule;
+  table->proxy_from = service.proxy_from;
   table->limited = service.max_connections != 0 || std::any_of(service.servers.begin(), service.servers.end(), [](const auto& server) {
                      return !server.removed && server.limits.upper != 0;
                    });

@@ -71,6 +71,7 @@ class TableBuilder {
   const ServiceIdentity* service_slots() const { return services_.data(); }
   const ServerIdentity* server_slots() const { return servers_.data(); }
   const LocalIdentity* local_slots() const { return locals_.data(); }
+  const ClientAddressRule* client_address_rules() const { return rules_.data(); }
   /// One past the highest slot ever used.
   std::uint32_t server_slot_limit() const { return next_server_; }
 
@@ -143,6 +144,9 @@ class TableBuilder {
     bool allow_others = true;
     OnRemoval on_removal = OnRemoval::kKeep;
     std::shared_ptr<const AccessList> access{};
+    ClientAddressConfig client_address{};
+    std::uint16_t client_address_rule = 0;
+    std::shared_ptr<const PrefixSet> proxy_from{};
   };
   struct Endpoint {
     std::uint32_t id;
@@ -173,6 +177,7 @@ class TableBuilder {
   void refresh_table(ServiceEntry& service);
   std::shared_ptr<const SchedulerTable> build_lookup(const ServiceEntry& service) const;
   void apply_access(ServiceEntry& service, const ServiceConfig& config);
+  void apply_client_address(ServiceEntry& service, const ServiceConfig& config);
   void apply_timeouts(ServiceEntry& service, const ServiceConfig& config);
   void apply_rates(ServiceEntry& service, const ServiceConfig& config);
   void count_leavers();
@@ -188,6 +193,9 @@ class TableBuilder {
   StableArray<ServiceIdentity> services_;
   StableArray<ServerIdentity> servers_;
   StableArray<LocalIdentity> locals_;
+  StableArray<ClientAddressRule> rules_;
+  /// What each of them was made from; a rule is never changed, since sessions may go by it.
+  std::vector<ClientAddressConfig> rule_configs_ = std::vector<ClientAddressConfig>(1);
   std::uint32_t next_service_ = 0, next_server_ = 0, next_local_ = 0, next_endpoint_ = 0;
   std::vector<ServiceSlot> free_services_;
   std::vector<ServerSlot> free_servers_;

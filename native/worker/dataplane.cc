@@ -112,6 +112,7 @@ void Dataplane::Parts::make_workers() {
     state.service_slots = control->builder().service_slots();
     state.server_slots = control->builder().server_slots();
     state.local_slots = control->builder().local_slots();
+    state.client_address_rules = control->builder().client_address_rules();
     loops.push_back(std::make_unique<Worker<AfXdpPort>>(state, *pools[worker], *links, mine, mine));
     const int cpu = worker < options.cpus.size() ? options.cpus[worker] : -1;
     threads.push_back(std::make_unique<WorkerThread>(WorkerThread::Parts{

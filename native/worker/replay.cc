@@ -148,6 +148,7 @@ Result<std::unique_ptr<Stage>> Stage::create(const DataplaneOptions& options, co
     state.service_slots = stage->builder_.service_slots();
     state.server_slots = stage->builder_.server_slots();
     state.local_slots = stage->builder_.local_slots();
+    state.client_address_rules = stage->builder_.client_address_rules();
     std::vector<MemoryPort*> mine;
     auto& ports = stage->ports_.emplace_back();
     for (std::size_t i = 0; i < options.interfaces.size(); i++) {

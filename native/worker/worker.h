@@ -142,7 +142,12 @@ class alignas(kCacheLine) Worker {
     batch_.clear();
     const std::uint32_t given_up = run_timers(state_, kTimersPerTurn, batch_);
     for (std::uint32_t i = 0; i < given_up; i++) frames_.release(batch_.packets[i].data);
-    return given_up;
+    const std::uint32_t own = state_.extra.count;
+    if (own != 0) [[unlikely]] {
+      send_extra();
+      for (std::size_t interface = 0; interface < outgoing_.size(); interface++) send_queued(interface);
+    }
+    return given_up + own;
   }
 
   /// Neighbours in a batch mostly share their verdict, so it is carried out for runs of packets; a batch that goes one way as a
@@ -161,11 +166,15 @@ class alignas(kCacheLine) Worker {
       }
       begin = end;
     }
+    send_extra();
+    for (std::size_t interface = 0; interface < outgoing_.size(); interface++) send_queued(interface);
+    if (ring_mask_ != 0) ring_bells();
+  }
+
+  void send_extra() {
     for (std::uint32_t i = 0; i < state_.extra.count; i++)
       queue_own(state_.extra.packets[i].packet, state_.extra.packets[i].interface);
     state_.extra.count = 0;
-    for (std::size_t interface = 0; interface < outgoing_.size(); interface++) send_queued(interface);
-    if (ring_mask_ != 0) ring_bells();
   }
 
   void send_queued(std::size_t interface) {
@@ -206,6 +215,10 @@ class alignas(kCacheLine) Worker {
         break;
       case Action::kDrop:
         state_.counters.drop(verdict.reason, run.size());
+        for (const Packet& packet : run) frames_.release(packet.data);
+        break;
+      case Action::kConsumed:
+        state_.counters.add(Counter::consumed, run.size());
         for (const Packet& packet : run) frames_.release(packet.data);
         break;
       case Action::kHandoff:

@@ -1,6 +1,10 @@
 // Set-up of one worker's memory.
 #include "worker/worker_memory.h"
 
+#include <sys/random.h>
+
+#include <cerrno>
+
 namespace millrace {
 
 Result<std::shared_ptr<SharedStatistics>> SharedStatistics::create() {
@@ -10,6 +14,7 @@ Result<std::shared_ptr<SharedStatistics>> SharedStatistics::create() {
   if (auto r = statistics->locals.reserve(kMaxLocals); !r) return r.error();
   if (auto r = statistics->server_rates.reserve(kMaxServers); !r) return r.error();
   if (auto r = statistics->service_rates.reserve(kMaxServices); !r) return r.error();
+  if (auto r = statistics->crowded.reserve(kMaxServices); !r) return r.error();
   return statistics;
 }
 
@@ -33,6 +38,8 @@ Result<std::unique_ptr<WorkerMemory>> WorkerMemory::create(const DataplaneOption
   if (!fragments) return fragments.error();
   memory->fragments_ = std::move(fragments).value();
   if (auto r = memory->service_sessions_.reserve(kMaxServices); !r) return r.error();
+  if (auto r = memory->header_timers_.reserve(); !r) return r.error();
+  if (auto r = memory->accepted_headers_.reserve(); !r) return r.error();
 
   memory->state_ = std::make_unique<WorkerState>(worker, options.workers, key, memory->statistics_->counters.data());
   WorkerState& state = *memory->state_;
@@ -53,6 +60,14 @@ Result<std::unique_ptr<WorkerMemory>> WorkerMemory::create(const DataplaneOption
     state.rates.shared_services = loads->service_rates();
   }
   state.fragments = memory->fragments_.get();
+  state.header_timers = &memory->header_timers_;
+  state.accepted_headers = &memory->accepted_headers_;
+  state.crowded = memory->statistics_->crowded.data();
+  // With a seed everything is as it was the last time; else nobody is to foretell anything.
+  state.secret = {mix64(key.a ^ mix64(worker)), mix64(key.b ^ mix64(worker + 0x5ec2e7ull))};
+  if (options.seed == 0 && getrandom(&state.secret, sizeof(state.secret), 0) != sizeof(state.secret)) {
+    return Error{"random_unavailable", "The kernel gives no random numbers: a key for initial sequence numbers could not be drawn.", errno};
+  }
   state.templates = &templates;
   state.requests = &memory->requests_;
   state.now_ms = now_ms;

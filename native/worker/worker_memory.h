@@ -21,6 +21,8 @@ struct SharedStatistics {
   /// Limits on packets and bits per second, with the packets dropped for them.
   StableArray<RateLeases> server_rates;
   StableArray<RateLeases> service_rates;
+  /// By service: connections with a packet that had no room for the client's address.
+  StableArray<std::uint64_t> crowded;
 
   static Result<std::shared_ptr<SharedStatistics>> create();
 };
@@ -46,6 +48,8 @@ class WorkerMemory {
   std::unique_ptr<SchedulerStates> schedulers_;
   std::unique_ptr<FragmentTracker> fragments_;
   StableArray<std::uint32_t> service_sessions_;
+  HeaderTimers header_timers_;
+  AcceptedHeaders accepted_headers_;
   SpscRing<ResolveRequest> requests_;
   std::unique_ptr<WorkerState> state_;
 };

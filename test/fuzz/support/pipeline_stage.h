@@ -150,6 +150,7 @@ class PipelineStage {
     state.service_slots = builder_.service_slots();
     state.server_slots = builder_.server_slots();
     state.local_slots = builder_.local_slots();
+    state.client_address_rules = builder_.client_address_rules();
     std::vector<MemoryPort*> mine;
     auto& ports = ports_.emplace_back();
     for (std::uint16_t interface = 0; interface < 2; interface++) {

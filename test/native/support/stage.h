@@ -144,6 +144,7 @@ class Stage {
       s.service_slots = builder_.service_slots();
       s.server_slots = builder_.server_slots();
       s.local_slots = builder_.local_slots();
+      s.client_address_rules = builder_.client_address_rules();
       s.session_owners = owners_.get();
       s.snapshot = &snapshot_;
       std::vector<MemoryPort*> mine;

@@ -1,0 +1,108 @@
+// Telling servers who their clients are (full NAT): TOA, UOA, PROXY headers; and taking off the PROXY headers of balancers in front.
+//
+//   client's stream                 |SYN| first byte ................................|
+//   accepted header taken off       |SYN| (H bytes) | first byte ....................|
+//   server's stream, PROXY          |SYN| header (L bytes) | first byte .............|
+//
+//   client's number + shift = server's number;  shift = d + L - H,  d = new initial number - client's
+//
+// While the server has not acknowledged a header, a segment that begins with the client's first byte carries it, whichever one that is:
+// a retransmission, a part, or more than the first time. One that begins later goes behind a segment of our own, and a timer sends the
+// header again (header_timers.h). From then on numbers are shifted, and nothing else.
+//
+// Each connection begins with a number and a timestamp of our own, from a keyed hash of the server's side of it and a clock (RFC 6528,
+// RFC 7323 5.4): clients that use one local port one after the other look to the server like one host whose clocks only go forward, so
+// that neither PAWS nor TIME_WAIT refuse the next one. docs/client-address.md.
+//
+// Thread: one worker.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "net/proxy_protocol.h"
+#include "pipeline/parse.h"
+#include "pipeline/session_key.h"
+#include "pipeline/tcp_edit.h"
+#include "pipeline/worker_state.h"
+
+namespace millrace {
+
+/// One packet of a told session on its way: its next hop is known, nothing has been changed yet.
+struct Telling {
+  WorkerState& state;
+  SessionId id;
+  Session& session;
+  SessionDetail& detail;
+  const ClientAddressRule& rule;
+  Direction direction;
+  Packet& packet;
+  PacketMeta& meta;
+  const NextHop& hop;
+  /// Bytes by which translation lets the packet grow.
+  std::int32_t grown;
+  Verdict& verdict;
+  /// A finished segment that has to leave before the packet.
+  std::optional<Packet> ahead{};
+  /// The second half of a packet that had to be divided: translated and sent after it.
+  std::optional<Packet> behind{};
+  PacketMeta behind_meta{};
+  /// Bytes that UOA puts between IP and UDP, or into the IP header, once the packet has been translated.
+  std::uint32_t uoa = 0;
+  /// What UOA says.
+  net::ProxyEndpoints endpoints{};
+
+  bool fits(std::int32_t growth) const { return static_cast<std::int32_t>(meta.l3_length) + grown + growth <= hop.mtu; }
+};
+
+/// A new session of a service that tells or accepts: how its detail line begins. `meta` is its first packet.
+void begin_telling(WorkerState& state, const ServiceTable& service, const PacketMeta& meta, Session& session, SessionDetail& detail);
+/// Before its detail line is somebody else's.
+void end_telling(WorkerState& state, Session& session, SessionDetail& detail);
+
+/// Makes the packet say what it must, before it is translated. False: it goes no further, and `verdict` says what becomes of it.
+bool tell_tcp(Telling& telling);
+bool tell_udp(Telling& telling);
+/// UOA stands in front of the transport header as the server gets it: after translation.
+void insert_uoa(Telling& telling);
+
+/// Sends unacknowledged PROXY headers whose time has come again, into WorkerState::extra.
+void repeat_headers(WorkerState& state);
+
+/// The PROXY header of a session, which is the same each time. 0 when it does not fit.
+std::uint32_t write_session_header(const WorkerState& state, const Session& session, const SessionDetail& detail,
+                                   const net::ProxyEndpoints& endpoints, std::span<const std::uint8_t> accepted_tlvs, bool datagram,
+                                   std::span<std::uint8_t> out);
+/// Between whom the session is, as servers are told.
+net::ProxyEndpoints endpoints_of(const WorkerState& state, const Session& session, const SessionDetail& detail);
+
+/// What to add to sequence numbers of the client's packets that begin no later than its first byte, or later (reset_other_side() and
+/// quotes in ICMP errors, too).
+inline std::uint32_t sequence_shift(const SessionDetail& detail, std::uint8_t protocol) {
+  return protocol == net::kProtocolTcp ? detail.sequence_shift_in : 0;
+}
+
+/// An initial sequence number for the server's side of the session, and an initial timestamp (RFC 6528 3).
+std::uint32_t initial_sequence(const WorkerState& state, const Session& session);
+std::uint32_t initial_timestamp(const WorkerState& state, const Session& session);
+
+/// There was no room for a client's address. Noted once per connection; the service's next connections get smaller segments.
+void note_crowded(Telling& telling);
+
+/// Whether a client's packet has options that remove_forged() must look at. TCP: none, and timestamps alone, are what most have.
+inline bool may_carry_address(const Packet& packet, const PacketMeta& meta) {
+  if (!meta.ipv6 && meta.l4_offset != meta.l3_offset + sizeof(net::Ipv4)) return true;
+  if (meta.protocol != net::kProtocolTcp) return false;
+  const std::uint8_t* l4 = packet.data + meta.l4_offset;
+  const std::uint32_t offset = l4[12] >> 4;
+  if (offset == 5) return false;
+  std::uint32_t first;
+  std::memcpy(&first, l4 + sizeof(net::Tcp), sizeof(first));
+  return offset != 8 || first != be32(0x0101080a).raw;
+}
+
+/// Makes options of a client's packet that say who a client is into no-operations: nobody but the balancer says so.
+void remove_forged(WorkerState& state, Packet& packet, const PacketMeta& meta);
+
+}  // namespace millrace
