@@ -29,6 +29,12 @@ add_executable(millrace_sctp_echo test/lab/sctp_echo.c)
 target_compile_options(millrace_sctp_echo PRIVATE -std=gnu11 -Wall -Wextra -Werror -O2)
 target_link_libraries(millrace_sctp_echo PRIVATE usrsctp pthread)
 
+# And how servers learn their clients: a bad wire, a server that says whom it sees, a client that judges.
+foreach(program impair address_server address_client)
+  add_executable(millrace_${program} test/lab/${program}.c)
+  target_compile_options(millrace_${program} PRIVATE -std=gnu11 -Wall -Wextra -Werror -O2)
+endforeach()
+
 # Each header compiles alone.
 file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/native native/*.h)
 list(FILTER headers EXCLUDE REGEX "^addon/|bpf\\.h$")

@@ -5,6 +5,7 @@
 import { EventEmitter } from 'node:events';
 import type { Config, ConfigInput } from './config/schema.js';
 import type { NativeConfig } from './config/to-native.js';
+import { CrowdedServices } from './control/crowded-services.js';
 import { type ConfigChanges, diffConfigs } from './control/diff.js';
 import * as edit from './control/edit.js';
 import { fixedChanges } from './control/fixed.js';
@@ -70,6 +71,8 @@ export class LoadBalancer {
   readonly #plan: NativeConfig;
   readonly #dataplane: NativeDataplane;
   readonly #queue = new SerialQueue();
+  readonly #crowded = new CrowdedServices();
+  readonly #watching: NodeJS.Timeout;
   readonly #reader: StatsReader;
   #config: Config;
   #applied: NativeApplyResult;
@@ -88,6 +91,7 @@ export class LoadBalancer {
       workers: plan.options.workers,
       now: parts.now,
     });
+    this.#watching = setInterval(() => this.#watch(), 1000).unref();
   }
 
   /** Starts a dataplane and applies the configuration; on failure nothing is left running. Use createLoadBalancer. */
@@ -213,7 +217,17 @@ export class LoadBalancer {
     return this.close();
   }
 
+  #watch(): void {
+    for (const message of this.#crowded.look(this.stats().services, this.#parts.now())) {
+      this.events.emit('warning', {
+        message,
+        remedy: 'Let the links to the servers carry larger packets than those to the clients.',
+      });
+    }
+  }
+
   async #stop(): Promise<void> {
+    clearInterval(this.#watching);
     this.#lastStats = this.#reader.read(this.#applied);
     try {
       await this.#dataplane.stop();

@@ -92,6 +92,25 @@ export interface NativeServiceIdentity {
   readonly pool?: readonly string[];
 }
 
+/** As ClientAddressConfig in native/tables/client_address.h. */
+export interface NativeClientAddress {
+  readonly method: 'none' | 'toa' | 'uoa' | 'proxy-v1' | 'proxy-v2';
+  readonly kindIpv4: number;
+  readonly kindIpv6: number;
+  readonly onSyn: boolean;
+  readonly carrier: 'protocol' | 'option';
+  readonly serverFirst: boolean;
+  /** 255: all of them. */
+  readonly datagrams: number;
+  readonly whenTooBig: 'fragment' | 'drop';
+  readonly uniqueId: boolean;
+  readonly crc32c: boolean;
+  /** Values as hexadecimal digits. */
+  readonly tlvs: readonly { readonly type: number; readonly value: string }[];
+  /** Prefixes of balancers in front. */
+  readonly acceptFrom: readonly string[];
+}
+
 export interface NativeServiceConfig extends NativeServiceIdentity {
   readonly name: string;
   /** Mark of `l3dsr`; 0 for none. */
@@ -111,6 +130,8 @@ export interface NativeServiceConfig extends NativeServiceIdentity {
   readonly timeouts?: NativeTimeouts;
   /** Absent where everybody may use the service. */
   readonly access?: NativeAccessRules;
+  /** Absent where servers are told nothing and no header is accepted. */
+  readonly clientAddress?: NativeClientAddress;
   readonly servers: readonly NativeServerConfig[];
 }
 
@@ -270,6 +291,8 @@ export interface NativeDataplane {
   /** u64 slots of one worker: RATE_LIMIT_FIELDS per slot, of servers and of services. */
   serverRates(worker: number): ArrayBuffer;
   serviceRates(worker: number): ArrayBuffer;
+  /** 64-bit counts by service slot: connections with a packet without room for the client's address. */
+  serviceCrowded(worker: number): ArrayBuffer;
   interfaces(): readonly NativeInterfaceStatus[];
   /** Stops workers, detaches XDP, frees memory. Idempotent. */
   stop(): Promise<void>;

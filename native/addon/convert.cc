@@ -161,6 +161,44 @@ void decode_access(const Napi::Object& object, ServiceConfig& service) {
   }
 }
 
+ClientAddressMethod decode_method(const std::string& name) {
+  if (name == "toa") return ClientAddressMethod::kToa;
+  if (name == "uoa") return ClientAddressMethod::kUoa;
+  if (name == "proxy-v1") return ClientAddressMethod::kProxyV1;
+  return name == "proxy-v2" ? ClientAddressMethod::kProxyV2 : ClientAddressMethod::kNone;
+}
+
+/// Two digits for each byte.
+std::vector<std::uint8_t> decode_hex(const std::string& digits) {
+  std::vector<std::uint8_t> bytes;
+  for (std::size_t i = 0; i + 1 < digits.size(); i += 2) {
+    bytes.push_back(static_cast<std::uint8_t>(std::strtoul(digits.substr(i, 2).c_str(), nullptr, 16)));
+  }
+  return bytes;
+}
+
+ClientAddressConfig decode_client_address(const Napi::Object& object) {
+  const auto flag = [&](const char* key) { return object.Get(key).ToBoolean().Value(); };
+  ClientAddressConfig config;
+  config.method = decode_method(text(object, "method"));
+  config.kind_ipv4 = static_cast<std::uint8_t>(number(object, "kindIpv4"));
+  config.kind_ipv6 = static_cast<std::uint8_t>(number(object, "kindIpv6"));
+  config.on_syn = flag("onSyn");
+  config.carrier = text(object, "carrier") == "option" ? UoaCarrier::kOption : UoaCarrier::kProtocol;
+  config.server_first = flag("serverFirst");
+  config.datagrams = static_cast<std::uint8_t>(number(object, "datagrams"));
+  config.when_too_big = text(object, "whenTooBig") == "drop" ? WhenTooBig::kDrop : WhenTooBig::kFragment;
+  config.unique_id = flag("uniqueId");
+  config.crc32c = flag("crc32c");
+  each(object, "tlvs", [&](const Napi::Value& item) {
+    const auto tlv = item.As<Napi::Object>();
+    config.tlvs.push_back({static_cast<std::uint8_t>(number(tlv, "type")), decode_hex(text(tlv, "value"))});
+  });
+  bool ok = false;
+  each(object, "acceptFrom", [&](const Napi::Value& item) { config.accept_from.push_back(Prefix::parse(item.ToString().Utf8Value(), ok)); });
+  return config;
+}
+
 ServiceConfig decode_service(const Napi::Object& object) {
   ServiceConfig service;
   service.name = text(object, "name");
@@ -187,6 +225,7 @@ ServiceConfig decode_service(const Napi::Object& object) {
   service.on_removal = on_removal == "reset" ? OnRemoval::kReset : on_removal == "drop" ? OnRemoval::kDrop : OnRemoval::kKeep;
   if (has(object, "timeouts")) service.timeouts_ms = decode_timeouts(object.Get("timeouts").As<Napi::Object>());
   if (has(object, "access")) decode_access(object.Get("access").As<Napi::Object>(), service);
+  if (has(object, "clientAddress")) service.client_address = decode_client_address(object.Get("clientAddress").As<Napi::Object>());
   service.scheduler_options = decode_scheduler_options(object.Get("schedulerOptions").As<Napi::Object>());
   each(object, "servers", [&](const Napi::Value& item) { service.servers.push_back(decode_server(item.As<Napi::Object>())); });
   return service;

@@ -99,6 +99,7 @@ Napi::Function DataplaneWrap::define(Napi::Env env) {
                       InstanceMethod<&DataplaneWrap::server_stats>("serverStats"),
                       InstanceMethod<&DataplaneWrap::server_rates>("serverRates"),
                       InstanceMethod<&DataplaneWrap::service_rates>("serviceRates"),
+                      InstanceMethod<&DataplaneWrap::service_crowded>("serviceCrowded"),
                       InstanceMethod<&DataplaneWrap::interfaces>("interfaces"), InstanceMethod<&DataplaneWrap::ref>("ref"),
                       InstanceMethod<&DataplaneWrap::unref>("unref")});
 }
@@ -198,6 +199,12 @@ Napi::Value DataplaneWrap::service_rates(const Napi::CallbackInfo& info) {
   const auto statistics = statistics_of(info);
   if (!statistics) return info.Env().Undefined();
   return show(info.Env(), statistics->service_rates.data(), statistics->service_rates.capacity() * sizeof(RateLeases), statistics);
+}
+
+Napi::Value DataplaneWrap::service_crowded(const Napi::CallbackInfo& info) {
+  const auto statistics = statistics_of(info);
+  if (!statistics) return info.Env().Undefined();
+  return show(info.Env(), statistics->crowded.data(), statistics->crowded.capacity() * sizeof(std::uint64_t), statistics);
 }
 
 Napi::Value DataplaneWrap::interfaces(const Napi::CallbackInfo& info) {

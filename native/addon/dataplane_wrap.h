@@ -49,6 +49,7 @@ class DataplaneWrap : public Napi::ObjectWrap<DataplaneWrap> {
   Napi::Value server_stats(const Napi::CallbackInfo& info);
   Napi::Value server_rates(const Napi::CallbackInfo& info);
   Napi::Value service_rates(const Napi::CallbackInfo& info);
+  Napi::Value service_crowded(const Napi::CallbackInfo& info);
   Napi::Value interfaces(const Napi::CallbackInfo& info);
   void ref(const Napi::CallbackInfo& info);
   void unref(const Napi::CallbackInfo& info);

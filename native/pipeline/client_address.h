@@ -67,6 +67,9 @@ bool tell_udp(Telling& telling);
 /// UOA stands in front of the transport header as the server gets it: after translation.
 void insert_uoa(Telling& telling);
 
+/// Whether a client's SYN is that of the connection that the session already has.
+bool is_repeated_syn(const SessionDetail& detail, const Packet& packet, const PacketMeta& meta);
+
 /// Sends unacknowledged PROXY headers whose time has come again, into WorkerState::extra.
 void repeat_headers(WorkerState& state);
 
@@ -76,12 +79,6 @@ std::uint32_t write_session_header(const WorkerState& state, const Session& sess
                                    std::span<std::uint8_t> out);
 /// Between whom the session is, as servers are told.
 net::ProxyEndpoints endpoints_of(const WorkerState& state, const Session& session, const SessionDetail& detail);
-
-/// What to add to sequence numbers of the client's packets that begin no later than its first byte, or later (reset_other_side() and
-/// quotes in ICMP errors, too).
-inline std::uint32_t sequence_shift(const SessionDetail& detail, std::uint8_t protocol) {
-  return protocol == net::kProtocolTcp ? detail.sequence_shift_in : 0;
-}
 
 /// An initial sequence number for the server's side of the session, and an initial timestamp (RFC 6528 3).
 std::uint32_t initial_sequence(const WorkerState& state, const Session& session);

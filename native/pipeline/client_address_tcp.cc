@@ -31,6 +31,9 @@ bool is_pending(const Telling& t) { return is_proxy(t.rule) && (t.detail.told & 
 
 std::int32_t distance(std::uint32_t from, std::uint32_t to) { return static_cast<std::int32_t>(to - from); }
 
+/// The client's numbers have not come round yet: where its first byte stands in them means something.
+bool is_young(const Telling& t) { return t.session.packets_in < 100'000; }
+
 /// The client's first byte, in its own numbering.
 std::uint32_t client_first(const SessionDetail& detail) { return detail.first_byte + detail.length - detail.sequence_shift_in; }
 
@@ -212,12 +215,13 @@ void tell_with_syn(Telling& t) {
   refuse_fast_open(t);
   SessionDetail& detail = t.detail;
   const TcpView view(t.packet, t.meta);
+  const SessionState state = t.session.state;
+  const bool opening = state == SessionState::kSynSent || state == SessionState::kSynRecv;
+  const bool repeated = state != SessionState::kNone && is_repeated_syn(detail, t.packet, t.meta);
   // The server knows better than we which connection it is in; its answer leads the client to reset that one.
-  if (t.session.state == SessionState::kEstablished) return shift_inbound(t, detail.sequence_shift_in);
-  const bool fresh = t.session.state != SessionState::kSynSent && t.session.state != SessionState::kSynRecv;
-  const std::uint32_t own = fresh ? initial_sequence(t.state, t.session) : detail.first_byte - 1;
-  const bool repeated = !fresh && own - view.sequence() == detail.sequence_shift_in - detail.length;
+  if (!repeated && state == SessionState::kEstablished) return shift_inbound(t, detail.sequence_shift_in);
   if (!repeated) {
+    const std::uint32_t own = opening ? detail.first_byte - 1 : initial_sequence(t.state, t.session);
     end_telling(t.state, t.session, detail);
     t.session.told = 1;
     const bool tells = t.rule.method != ClientAddressMethod::kNone;
@@ -233,7 +237,7 @@ void tell_with_syn(Telling& t) {
     }
     if (is_proxy(t.rule) && !accepts) begin_header(t);
   }
-  shift_inbound(t, detail.sequence_shift_in - detail.length);
+  shift_inbound(t, detail.first_byte - 1 - view.sequence());
   if (t.rule.method == ClientAddressMethod::kToa && t.rule.on_syn && (detail.told & kAwaiting) == 0) insert_toa(t);
 }
 
@@ -248,10 +252,9 @@ std::uint8_t window_scale(const TcpView& view) {
 }
 
 /// SACK blocks in the client's numbers. A block of our header alone, which a D-SACK of a repeated one is, is none of the client's.
-void shift_sack(const Telling& t, const TcpView& view, TcpPatch& patch, std::uint32_t acknowledged) {
-  constexpr std::uint32_t near = 1u << 30;
+void shift_sack(const Telling& t, const TcpView& view, TcpPatch& patch) {
   const SessionDetail& detail = t.detail;
-  const bool at_the_start = acknowledged - detail.first_byte < near;
+  const bool young = is_young(t);
   const std::uint32_t first = client_first(detail);
   net::for_each_tcp_option(view.options(), [&](std::uint8_t kind, std::uint32_t offset, std::uint32_t length) {
     if (kind != option::kSack || (length - 2) % 8 != 0) return;
@@ -261,7 +264,7 @@ void shift_sack(const Telling& t, const TcpView& view, TcpPatch& patch, std::uin
       std::uint32_t edges[2];
       for (std::uint32_t i = 0; i < 2; i++) {
         edges[i] = patch.get32(at + block + 4 * i) - detail.sequence_shift_in;
-        if (at_the_start && distance(first, edges[i]) < 0) edges[i] = first;
+        if (young && distance(first, edges[i]) < 0) edges[i] = first;
       }
       if (edges[0] == edges[1]) continue;
       patch.put32(at + 2 + kept, edges[0]);
@@ -313,7 +316,7 @@ bool from_server(Telling& t) {
   std::uint32_t shifted = acknowledged - detail.sequence_shift_in;
   if (is_pending(t) && (detail.told & kAnswered) == 0) {
     shifted += detail.length;  // about another connection, or none: as the client's answer will be
-  } else if (is_pending(t)) {
+  } else if (is_pending(t) || (is_young(t) && acknowledged - detail.first_byte < detail.length)) {  // one may come late
     const std::int32_t missing = distance(shifted, client_first(detail));
     if (missing > 0) {
       shifted += static_cast<std::uint32_t>(missing);
@@ -326,7 +329,7 @@ bool from_server(Telling& t) {
     if (const std::uint32_t at = timestamps_of(view); at != 0) patch.add32(at + 4, 0u - detail.timestamp_shift);
   }
   const bool timestamps_alone = view.header == sizeof(net::Tcp) + 12 && view.options()[2] == option::kTimestamps;
-  if (!timestamps_alone) shift_sack(t, view, patch, acknowledged);
+  if (!timestamps_alone) shift_sack(t, view, patch);
   return true;
 }
 
@@ -338,6 +341,12 @@ void begin_header(Telling& t) {
                                                     kept_tlvs(t.state, t.detail), false, buffer);
   t.detail.length = static_cast<std::uint16_t>(length);
   t.detail.sequence_shift_in += length;
+}
+
+bool is_repeated_syn(const SessionDetail& detail, const Packet& packet, const PacketMeta& meta) {
+  // Between the SYN and the first byte that goes on there may have been a header that was taken off.
+  const std::uint32_t taken_off = (detail.scale & kAccepts) != 0 && (detail.told & kAwaiting) == 0 ? net::kProxyLongest : 0;
+  return client_first(detail) - 1 - TcpView(packet, meta).sequence() <= taken_off;
 }
 
 void leave_out_front(Telling& t, std::uint32_t count) { leave_out(t, count); }

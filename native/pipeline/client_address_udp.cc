@@ -76,8 +76,9 @@ bool plan_uoa(Telling& t) {
   const bool option = t.rule.carrier == UoaCarrier::kOption;
   const std::uint32_t length = uoa_option_length(ipv4) + (option ? 0 : kUoaHead);
   if (option && static_cast<std::uint32_t>(t.meta.l4_offset) - t.meta.l3_offset + length > kIpv4Longest) return note_crowded(t), true;
-  if (!t.fits(static_cast<std::int32_t>(length)) && t.rule.when_too_big == WhenTooBig::kDrop) return drop(t, DropReason::client_address_too_big);
-  if (!make_headroom(t.state, t.packet, length)) return note_crowded(t), true;
+  // Servers take it off before fragments are put together. Others of the flow will tell.
+  const bool fits = t.fits(static_cast<std::int32_t>(length)) && make_headroom(t.state, t.packet, length);
+  if (!fits) return note_crowded(t), true;
   t.uoa = length;
   count(t.detail);
   t.state.counters.add(Counter::client_addresses_sent);

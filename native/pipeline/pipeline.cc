@@ -161,8 +161,11 @@ template <bool kPlain>
 
 /// Whether what opens a connection on a session that exists is a new connection from the same ports, to be scheduled anew; as IPVS
 /// decides with conn_reuse_mode. A session that a template decided about goes on where it was.
-[[gnu::noinline]] bool begins_anew(const WorkerState& state, const Session& session, const Packet& packet, const PacketMeta& meta) {
+[[gnu::noinline]] bool begins_anew(const WorkerState& state, SessionId id, const Session& session, const Packet& packet,
+                                   const PacketMeta& meta) {
   if ((session.flags & session_flag::kTemplate) != 0) return false;
+  // The last connection's own SYN, which comes late.
+  if (session.told != 0 && meta.protocol == net::kProtocolTcp && is_repeated_syn(state.sessions->detail(id), packet, meta)) return false;
   const ServiceTable* service = find_service(*state.snapshot->services, packet, meta);
   const ConnectionReuse reuse = service == nullptr ? ConnectionReuse::kEnded : service->rules.reuse;
   if (reuse == ConnectionReuse::kNever) return false;
@@ -250,7 +253,7 @@ void run_pipeline(WorkerState& state, Batch& batch) {
       if (ref == kNoRef) continue;
     }
     if (is_opening(ref_direction(ref), metas[i]) &&
-        begins_anew(state, state.sessions->at(ref_id(ref)), batch.packets[i], metas[i])) [[unlikely]] {
+        begins_anew(state, ref_id(ref), state.sessions->at(ref_id(ref)), batch.packets[i], metas[i])) [[unlikely]] {
       end_session(state, ref_id(ref));
       ref = find_or_create(state, network, batch.packets[i], metas[i], batch.verdicts[i]);
       if (ref == kNoRef) continue;

@@ -26,7 +26,7 @@ enum class UoaCarrier : std::uint8_t {
   kOption     ///< an IPv4 option
 };
 
-/// What becomes of a datagram that no link carries with the client's address added.
+/// What becomes of a datagram that its link does not carry with a PROXY header.
 enum class WhenTooBig : std::uint8_t { kFragment, kDrop };
 
 /// Of `datagrams`: all of them.

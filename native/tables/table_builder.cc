@@ -44,6 +44,12 @@ ServiceKey endpoint_key(const IpAddress& address, be16 port, std::uint8_t protoc
   return {address, port, protocol == net::kProtocolTcp || protocol == net::kProtocolUdp ? std::uint8_t{0} : protocol};
 }
 
+/// From whom headers are accepted is asked when a connection begins, and no part of its rule.
+ClientAddressConfig without_sources(ClientAddressConfig config) {
+  config.accept_from.clear();
+  return config;
+}
+
 /// As workers read it.
 ClientAddressRule rule_of(const ClientAddressConfig& config) {
   ClientAddressRule rule{config.method,    config.kind_ipv4,     config.kind_ipv6, config.on_syn, config.carrier, config.server_first,
@@ -70,14 +76,22 @@ Result<void> TableBuilder::reserve() {
   return locals_.reserve(kMaxLocals);
 }
 
+std::size_t TableBuilder::new_rules(const TablesConfig& config) const {
+  std::vector<ClientAddressConfig> fresh;
+  for (const ServiceConfig& service : config.services) {
+    const ClientAddressConfig rule = without_sources(service.client_address);
+    const auto knows = [&](const auto& rules) { return std::find(rules.begin(), rules.end(), rule) != rules.end(); };
+    if (!knows(rule_configs_) && !knows(fresh)) fresh.push_back(rule);
+  }
+  return fresh.size();
+}
+
 Result<void> TableBuilder::check_limits(const TablesConfig& config) const {
   // Slots in use now may all have to stay, so what is new counts beside them.
   std::size_t servers = next_server_ - free_servers_.size();
   std::size_t services = next_service_ - free_services_.size();
   std::size_t locals = next_local_ - free_locals_.size();
-  std::size_t rules = rule_configs_.size();
   for (const ServiceConfig& service : config.services) {
-    if (service.client_address != ClientAddressConfig{}) rules++;
     const auto known = entries_.find(key_of(service));
     if (known == entries_.end()) {
       services++;
@@ -107,6 +121,9 @@ Result<void> TableBuilder::check_limits(const TablesConfig& config) const {
     return Error{"limit_exceeded", "more than 65536 VIPs and local addresses, those still draining included", 0};
   }
   for (const IpAddress& address : own) locals += local_entries_.contains(address.to_string()) ? 0 : 1;
+  if (rule_configs_.size() + new_rules(config) > kMaxClientAddressRules) {
+    return Error{"limit_exceeded", "more than 4096 different clientAddress settings since the start; restart to forget old ones", 0};
+  }
   if (services > kMaxServices) return Error{"limit_exceeded", "more than 131072 services, those still draining included", 0};
   if (servers > kMaxServers) return Error{"limit_exceeded", "more than 262144 servers, those still draining included", 0};
   if (locals > kMaxLocals) return Error{"limit_exceeded", "more than 65536 local addresses, those still draining included", 0};
@@ -290,9 +307,7 @@ void TableBuilder::apply_client_address(ServiceEntry& service, const ServiceConf
     for (const Prefix& prefix : config.client_address.accept_from) from->add(prefix);
     service.proxy_from = std::move(from);
   }
-  // From whom headers are accepted is asked when a connection begins, and no part of its rule.
-  ClientAddressConfig rule = config.client_address;
-  rule.accept_from.clear();
+  ClientAddressConfig rule = without_sources(config.client_address);
   const auto known = std::find(rule_configs_.begin(), rule_configs_.end(), rule);
   service.client_address_rule = static_cast<std::uint16_t>(known - rule_configs_.begin());
   if (known != rule_configs_.end()) return;

@@ -166,6 +166,8 @@ class TableBuilder {
   const ServerEntry* find_alike(const ServersByKey& servers, std::uint8_t protocol, const ServerConfig& config) const;
   bool reached_alike(const ServerEntry& server, const ServerConfig& config) const;
 
+  /// How many client address settings of `config` have not occurred yet.
+  std::size_t new_rules(const TablesConfig& config) const;
   Result<void> check_limits(const TablesConfig& config) const;
   void apply_service(const ServiceConfig& config);
   void apply_locals(const TablesConfig& config);

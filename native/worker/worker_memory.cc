@@ -66,7 +66,7 @@ Result<std::unique_ptr<WorkerMemory>> WorkerMemory::create(const DataplaneOption
   // With a seed everything is as it was the last time; else nobody is to foretell anything.
   state.secret = {mix64(key.a ^ mix64(worker)), mix64(key.b ^ mix64(worker + 0x5ec2e7ull))};
   if (options.seed == 0 && getrandom(&state.secret, sizeof(state.secret), 0) != sizeof(state.secret)) {
-    return Error{"random_unavailable", "The kernel gives no random numbers: a key for initial sequence numbers could not be drawn.", errno};
+    return Error{"unsupported_host", "The kernel gives no random numbers: a key for initial sequence numbers could not be drawn.", errno};
   }
   state.templates = &templates;
   state.requests = &memory->requests_;

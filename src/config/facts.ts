@@ -54,6 +54,21 @@ export interface PersistenceFacts {
   readonly group: Fact<string> | undefined;
 }
 
+export interface TlvFacts {
+  readonly path: ConfigPath;
+  readonly type: Fact<number> | undefined;
+  readonly text: string | undefined;
+  readonly hex: string | undefined;
+}
+
+export interface ClientAddressFacts {
+  readonly method: Fact<string> | undefined;
+  /** Keys that are there, whatever their values. */
+  readonly keys: readonly Fact<string>[];
+  readonly carrier: Fact<string> | undefined;
+  readonly tlvs: readonly TlvFacts[];
+}
+
 export interface ServiceFacts {
   readonly path: ConfigPath;
   readonly name: Fact<string> | undefined;
@@ -91,6 +106,9 @@ export interface ServiceFacts {
   readonly access: readonly { readonly verdict: 'allow' | 'deny'; readonly prefix: Fact<Prefix> }[];
   /** Kinds of timeouts of which at least one is set: keys of the service's `timeouts`. */
   readonly timeouts: readonly Fact<string>[];
+  readonly clientAddress: ClientAddressFacts | undefined;
+  /** Balancers in front, and where the key stands. */
+  readonly acceptProxy: Fact<readonly Fact<Prefix>[]> | undefined;
   readonly servers: readonly ServerFacts[];
 }
 
@@ -212,6 +230,23 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
     return { path, ...facts, complete };
   }
 
+  function clientAddressOf(path: ConfigPath): ClientAddressFacts | undefined {
+    if (!given(path)) return undefined;
+    return {
+      method: read([...path, 'method'], text),
+      keys: keysOf(path),
+      carrier: read([...path, 'carrier'], text),
+      tlvs: places([...path, 'tlvs', 'custom'])
+        .filter((place) => usable(place))
+        .map((place) => ({
+          path: place,
+          type: read([...place, 'type'], number),
+          text: read([...place, 'text'], text)?.value,
+          hex: read([...place, 'hex'], text)?.value,
+        })),
+    };
+  }
+
   function persistenceOf(path: ConfigPath): PersistenceFacts | undefined {
     const held = valueAt(value, path);
     if (typeof held !== 'object' || held === null || Array.isArray(held)) return undefined;
@@ -296,6 +331,13 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
         list([...path, 'acl', verdict], (held) => parsePrefix(text(held) ?? '')).map((prefix) => ({ verdict, prefix })),
       ),
       timeouts: keysOf([...path, 'timeouts']).filter((kind) => keysOf(kind.path).length > 0),
+      clientAddress: clientAddressOf([...path, 'clientAddress']),
+      acceptProxy: given([...path, 'acceptProxy'])
+        ? {
+            path: [...path, 'acceptProxy'],
+            value: list([...path, 'acceptProxy', 'from'], (held) => parseVips(text(held) ?? '')),
+          }
+        : undefined,
       servers: places([...path, 'servers']).map((server) => {
         const portPath = [...(given([...server, 'port']) ? server : path), 'port'];
         const port = read(portPath, number);

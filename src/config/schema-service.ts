@@ -3,6 +3,7 @@
 import { Type } from 'typebox';
 import { FORWARD_MODES } from './forward-mode.js';
 import { SCHEDULERS } from './scheduler-names.js';
+import { AcceptProxy, ClientAddress } from './schema-client-address.js';
 import { type Annotations, address, name, rateLimit, section, servicePorts } from './schema-parts.js';
 import { TimeoutsByState } from './schema-timeouts.js';
 
@@ -311,6 +312,8 @@ export const Service = section(
     ),
     acl: Type.Optional(AccessControl),
     timeouts: Type.Optional(ServiceTimeouts),
+    clientAddress: Type.Optional(ClientAddress),
+    acceptProxy: Type.Optional(AcceptProxy),
     servers: Type.Array(Server, {
       description: 'Real servers. An empty list is allowed: new connections are then dropped and counted.',
     }),

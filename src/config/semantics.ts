@@ -4,6 +4,7 @@
 // Guarantees: pure; never throws on any value; reports every violation once, at the later of two places that contradict each other.
 // Thread: any.
 import { type Address, addressFault, networkOf, prefixContains } from './address.js';
+import { CLIENT_ADDRESS_RULES } from './client-address-rules.js';
 import { CONNECTION_RULES } from './connection-rules.js';
 import { collectFacts, type Fact, type InterfaceFacts, type ServiceFacts } from './facts.js';
 import { type Finding, formatPath } from './finding.js';
@@ -412,6 +413,7 @@ const RULES: readonly Rule[] = [
   cpuList,
   sizes,
   schedulerOptions,
+  ...CLIENT_ADDRESS_RULES,
   ...LIMIT_RULES,
 ];
 

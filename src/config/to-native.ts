@@ -4,6 +4,7 @@
 // Thread: any.
 import type {
   NativeAccessRules,
+  NativeClientAddress,
   NativeInterfaceConfig,
   NativeMatch,
   NativeOptions,
@@ -121,6 +122,9 @@ function serviceToNative(service: Config['services'][number], config: Config): N
     onRemoval: service.onRemoval ?? 'keep',
     ...(service.timeouts === undefined ? {} : { timeouts: serviceTimeouts(config, service.timeouts) }),
     ...(service.acl === undefined ? {} : { access: accessRules(service.acl) }),
+    ...(service.clientAddress === undefined && service.acceptProxy === undefined
+      ? {}
+      : { clientAddress: clientAddress(service) }),
     servers: service.servers.map((server) => ({
       address: canonical(server.address),
       // 0: the port that the client asked for.
@@ -224,6 +228,30 @@ function serviceTimeouts(config: Config, own: NonNullable<Config['services'][num
     tcp: { ...base.tcp, ...own.tcp },
     udp: { ...base.udp, ...own.udp },
     sctp: { ...base.sctp, ...own.sctp },
+  };
+}
+
+/** As kEveryDatagram in native/tables/client_address.h. */
+const EVERY_DATAGRAM = 255;
+
+function clientAddress({ clientAddress: told, acceptProxy }: ServiceConfig): NativeClientAddress {
+  const datagrams = told?.datagrams ?? 'all';
+  return {
+    method: told?.method ?? 'none',
+    kindIpv4: told?.kinds?.ipv4 ?? 254,
+    kindIpv6: told?.kinds?.ipv6 ?? 254,
+    onSyn: told?.onSyn ?? false,
+    carrier: told?.carrier ?? 'protocol',
+    serverFirst: told?.serverFirst ?? false,
+    datagrams: datagrams === 'all' ? EVERY_DATAGRAM : datagrams,
+    whenTooBig: told?.whenTooBig ?? 'fragment',
+    uniqueId: told?.tlvs?.uniqueId ?? false,
+    crc32c: told?.tlvs?.crc32c ?? false,
+    tlvs: (told?.tlvs?.custom ?? []).map((tlv) => ({
+      type: tlv.type,
+      value: tlv.hex?.toLowerCase() ?? Buffer.from(tlv.text ?? '').toString('hex'),
+    })),
+    acceptFrom: (acceptProxy?.from ?? []).map(canonicalVips),
   };
 }
 

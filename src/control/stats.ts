@@ -55,6 +55,8 @@ export interface ServiceStats {
   /** Packets dropped because the service's own rateLimit was used up, from clients and to them. */
   readonly rateLimitedIn: bigint;
   readonly rateLimitedOut: bigint;
+  /** Connections with a packet that had no room for the client's address (clientAddress). */
+  readonly clientAddressNoRoom: bigint;
 }
 
 /** A snapshot of all counters. Also what `stats()` returns after close(): the last one. */
@@ -100,7 +102,10 @@ export function unaccountedPackets(counters: CounterSet): bigint {
 }
 
 export interface StatsReaderOptions {
-  readonly dataplane: Pick<NativeDataplane, 'counters' | 'serverStats' | 'serverRates' | 'serviceRates' | 'interfaces'>;
+  readonly dataplane: Pick<
+    NativeDataplane,
+    'counters' | 'serverStats' | 'serverRates' | 'serviceRates' | 'serviceCrowded' | 'interfaces'
+  >;
   readonly counterInfo: readonly NativeCounterInfo[];
   readonly workers: number;
   /** Milliseconds since 1970. */
@@ -114,6 +119,7 @@ export class StatsReader {
   readonly #servers: readonly BigUint64Array[];
   readonly #serverRates: readonly BigUint64Array[];
   readonly #serviceRates: readonly BigUint64Array[];
+  readonly #serviceCrowded: readonly BigUint64Array[];
 
   constructor(options: StatsReaderOptions) {
     const known = new Set(options.counterInfo.filter((counter) => counter.kind === 'counter').map((counter) => counter.name));
@@ -127,6 +133,7 @@ export class StatsReader {
     this.#servers = workers.map((worker) => new BigUint64Array(options.dataplane.serverStats(worker)));
     this.#serverRates = workers.map((worker) => new BigUint64Array(options.dataplane.serverRates(worker)));
     this.#serviceRates = workers.map((worker) => new BigUint64Array(options.dataplane.serviceRates(worker)));
+    this.#serviceCrowded = workers.map((worker) => new BigUint64Array(options.dataplane.serviceCrowded(worker)));
   }
 
   read(slots: NativeSlotMap): Stats {
@@ -139,7 +146,11 @@ export class StatsReader {
       time: now(),
       totals: { ...totals, passedToKernel: interfaces.reduce((sum, status) => sum + status.xdp.toKernel, 0n) },
       workers: copies.map((copy) => toCounterSet(counterInfo, (index) => copy[index] ?? 0n)),
-      services: slots.services.map(({ name, slot }) => ({ service: name, ...rateLimited(this.#serviceRates, slot) })),
+      services: slots.services.map(({ name, slot }) => ({
+        service: name,
+        ...rateLimited(this.#serviceRates, slot),
+        clientAddressNoRoom: sumOf(this.#serviceCrowded, slot),
+      })),
       servers: this.#readServers(slots),
       interfaces,
     };

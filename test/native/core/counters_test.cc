@@ -33,7 +33,7 @@ TEST(CounterList, NamesAreUniqueAndFitForMetrics) {
 
 TEST(CounterList, EveryEntryHasAKindAUnitAndAHelpText) {
   const std::set<std::string_view> stages = {"parse",    "fragments", "classify", "session",
-                                             "schedule", "resolve",   "handoff",  "transmit"};
+                                             "schedule", "address",   "resolve",  "handoff",  "transmit"};
   for (std::size_t slot = 0; slot < kCounterSlots; slot++) {
     const CounterInfo& info = kCounterInfo[slot];
     EXPECT_EQ(info.kind, slot < kPlainCounters ? "counter" : "drop") << info.name;

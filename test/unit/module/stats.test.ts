@@ -54,7 +54,7 @@ test('what limits on rates have dropped is summed over the workers, by service a
   binding.setRate('service', 1, 0, 'droppedOut', 5n);
   binding.setRate('server', 1, 1, 'droppedOut', 6n);
   const { services, servers } = lb.stats();
-  expect(services).toEqual([{ service: 'web', rateLimitedIn: 7n, rateLimitedOut: 5n }]);
+  expect(services).toEqual([{ service: 'web', rateLimitedIn: 7n, rateLimitedOut: 5n, clientAddressNoRoom: 0n }]);
   expect(servers.map(({ rateLimitedIn, rateLimitedOut }) => [rateLimitedIn, rateLimitedOut])).toEqual([
     [0n, 0n],
     [0n, 6n],
@@ -76,6 +76,7 @@ test('a server slot beyond the memory counts as zero', () => {
     serverStats: () => new ArrayBuffer(64),
     serverRates: () => new ArrayBuffer(64),
     serviceRates: () => new ArrayBuffer(64),
+    serviceCrowded: () => new ArrayBuffer(64),
     interfaces: () => [],
   };
   const reader = new StatsReader({ dataplane, counterInfo: binding.info, workers: 1, now: () => 0 });
@@ -88,7 +89,14 @@ test('a server slot beyond the memory counts as zero', () => {
 test('an addon without a counter that has a type is refused', () => {
   const counterInfo = info.filter((counter) => counter.name !== 'rx_packets');
   const empty = () => new ArrayBuffer(8);
-  const dataplane = { counters: empty, serverStats: empty, serverRates: empty, serviceRates: empty, interfaces: () => [] };
+  const dataplane = {
+    counters: empty,
+    serverStats: empty,
+    serverRates: empty,
+    serviceRates: empty,
+    serviceCrowded: empty,
+    interfaces: () => [],
+  };
   expect(() => new StatsReader({ dataplane, counterInfo, workers: 0, now: () => 0 })).toThrow('rx_packets');
 });
 

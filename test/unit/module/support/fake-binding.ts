@@ -80,6 +80,7 @@ export class FakeBinding implements NativeBinding {
   serverMemory: BigUint64Array[] = [];
   serverRateMemory: BigUint64Array[] = [];
   serviceRateMemory: BigUint64Array[] = [];
+  serviceCrowdedMemory: BigUint64Array[] = [];
   interfaceStatus: NativeInterfaceStatus[] = [];
   /** Set to make the next call of that name fail. */
   readonly failures = new Map<string, unknown>();
@@ -107,6 +108,7 @@ export class FakeBinding implements NativeBinding {
     const rates = () => Array.from({ length: options.workers }, () => new BigUint64Array(16 * RATE_LIMIT_FIELDS.length));
     this.serverRateMemory = rates();
     this.serviceRateMemory = rates();
+    this.serviceCrowdedMemory = rates();
     this.interfaceStatus = options.interfaces.map((entry) => fakeStatus(entry.name));
     const memory = (arrays: BigUint64Array[], worker: number): ArrayBuffer => {
       const array = arrays[worker];
@@ -136,6 +138,7 @@ export class FakeBinding implements NativeBinding {
       serverStats: (worker: number) => memory(this.serverMemory, worker),
       serverRates: (worker: number) => memory(this.serverRateMemory, worker),
       serviceRates: (worker: number) => memory(this.serviceRateMemory, worker),
+      serviceCrowded: (worker: number) => memory(this.serviceCrowdedMemory, worker),
       interfaces: () => this.interfaceStatus,
       stop: async () => {
         this.#call('stop');
