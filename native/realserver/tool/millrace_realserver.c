@@ -1,7 +1,7 @@
 // millrace-realserver: the real server's side of full NAT as one static program, for servers without Node. It loads the programs of
 // client_address.bpf.c, fastens them to a control group and to interfaces, and ends; nothing of it keeps running.
 //
-//   /sys/fs/bpf/millrace-client-address-NETNS/      links and maps, which live as long as they are named there
+//   control group, tc hook                          hold the programs, and the programs their maps: nothing has to be named anywhere
 //   /run/millrace-realserver/client-address-NETNS   what was done, in words, for `status` and `undo`
 //
 // Guarantees: what fails half-way is taken back; a second run replaces the first; every error says what is missing and what to do.
@@ -22,7 +22,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -34,9 +33,7 @@
 #define TC_PRIORITY 9
 #define TC_HANDLE 1
 #define STATE_FOLDER "/run/millrace-realserver"
-#define OWN_BPFFS STATE_FOLDER "/bpf"
 #define OWN_CGROUP STATE_FOLDER "/cgroup"
-#define BPF_FS_TYPE 0xcafe4a11
 
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_ABSENT = 4 };
 
@@ -49,6 +46,19 @@ static const struct {
 #undef CLIENT_ADDRESS_COUNTER
 };
 #define COUNTERS (sizeof(counters) / sizeof(counters[0]))
+
+// The programs that a control group holds, by the names that the kernel shows: 15 letters of them.
+static const struct {
+  const char* name;
+  enum bpf_attach_type where;
+} programs[] = {
+    {"millrace_connections", BPF_CGROUP_SOCK_OPS},       {"millrace_getpeername4", BPF_CGROUP_INET4_GETPEERNAME},
+    {"millrace_getpeername6", BPF_CGROUP_INET6_GETPEERNAME}, {"millrace_recvmsg4", BPF_CGROUP_UDP4_RECVMSG},
+    {"millrace_recvmsg6", BPF_CGROUP_UDP6_RECVMSG},      {"millrace_sendmsg4", BPF_CGROUP_UDP4_SENDMSG},
+    {"millrace_sendmsg6", BPF_CGROUP_UDP6_SENDMSG},      {"millrace_connect4", BPF_CGROUP_INET4_CONNECT},
+    {"millrace_connect6", BPF_CGROUP_INET6_CONNECT},
+};
+#define PROGRAMS (sizeof(programs) / sizeof(programs[0]))
 
 struct prefix {
   __u32 length;
@@ -151,31 +161,6 @@ static const char* state_file(void) {
   return path;
 }
 
-static bool is_bpffs(const char* path) {
-  struct statfs status;
-  return statfs(path, &status) == 0 && (unsigned long)status.f_type == BPF_FS_TYPE;
-}
-
-// Where names of links and maps can stand; mounted if nobody has done so.
-static const char* bpf_folder(bool create) {
-  static char path[128];
-  const char* base = NULL;
-  if (is_bpffs("/sys/fs/bpf")) base = "/sys/fs/bpf";
-  else if (is_bpffs(OWN_BPFFS)) base = OWN_BPFFS;
-  else if (create && mount("bpf", "/sys/fs/bpf", "bpf", 0, "mode=0700") == 0) base = "/sys/fs/bpf";
-  else if (create) {
-    mkdir(STATE_FOLDER, 0755);
-    mkdir(OWN_BPFFS, 0700);
-    if (mount("bpf", OWN_BPFFS, "bpf", 0, "mode=0700") != 0) {
-      fail(EXIT_FAILED, "no BPF file system is mounted and none can be (%s); run: mount -t bpf bpf /sys/fs/bpf", strerror(errno));
-    }
-    base = OWN_BPFFS;
-  }
-  if (!base) return NULL;
-  snprintf(path, sizeof(path), "%s/millrace-client-address-%lu", base, network_namespace());
-  return path;
-}
-
 // The root of the unified hierarchy, wherever it is; hosts with cgroup v1 mostly have it beside.
 static const char* cgroup_root(void) {
   static char path[256];
@@ -208,19 +193,6 @@ static void check_kernel(void) {
 
 // ---- undoing
 
-static void remove_folder(const char* path) {
-  DIR* folder = opendir(path);
-  if (!folder) return;
-  for (struct dirent* entry; (entry = readdir(folder));) {
-    if (entry->d_name[0] == '.') continue;
-    char name[512];
-    snprintf(name, sizeof(name), "%s/%s", path, entry->d_name);
-    unlink(name);
-  }
-  closedir(folder);
-  rmdir(path);
-}
-
 // The filter at an interface's clsact hook; the hook itself goes too when nobody else uses it.
 static bool detach_filter(const char* interface) {
   LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)if_nametoindex(interface), .attach_point = BPF_TC_INGRESS);
@@ -244,24 +216,63 @@ static const char* recorded(const char* key) {
   return value;
 }
 
-static bool undo(void) {
+// Descriptor of the program with that number if it is one of ours; -1 if not.
+static int open_program(unsigned long id, size_t which) {
+  const int program = bpf_prog_get_fd_by_id((__u32)id);
+  if (program < 0) return -1;
+  struct bpf_prog_info info = {0};
+  __u32 length = sizeof(info);
+  if (bpf_obj_get_info_by_fd(program, &info, &length) == 0 && strncmp(info.name, programs[which].name, BPF_OBJ_NAME_LEN - 1) == 0) return program;
+  close(program);
+  return -1;
+}
+
+// Numbers of the programs as they were recorded, in the order of `programs`.
+static unsigned read_ids(unsigned long ids[PROGRAMS]) {
+  const char* text = recorded("programs");
+  unsigned count = 0;
+  for (char* end; text && count < PROGRAMS && (ids[count] = strtoul(text, &end, 10)) != 0; count++) text = *end == ',' ? end + 1 : end;
+  return count;
+}
+
+// The group that was recorded. The hierarchy that an earlier run mounted for itself may not be visible here ("ip netns exec").
+static int open_cgroup(void) {
+  const char* path = recorded("cgroup");
+  if (path && strcmp(path, OWN_CGROUP) == 0) path = cgroup_root();
+  return path ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+}
+
+// False when something could not be taken back; what and why has been said.
+static bool undo(bool* something) {
+  bool whole = true;
   const char* interfaces = recorded("interfaces");
-  const bool something = interfaces != NULL;
-  if (something) {
-    struct list list = {0};
-    add_words(&list, interfaces, "interfaces");
-    for (unsigned i = 0; i < list.count; i++) detach_filter(list.items[i]);
+  *something = interfaces != NULL;
+  if (!interfaces) return true;
+  struct list list = {0};
+  add_words(&list, interfaces, "interfaces");
+  for (unsigned i = 0; i < list.count; i++) detach_filter(list.items[i]);
+  unsigned long ids[PROGRAMS];
+  const unsigned count = read_ids(ids);
+  const int cgroup = count ? open_cgroup() : -1;
+  for (unsigned i = 0; i < count; i++) {
+    const int program = open_program(ids[i], i);
+    if (program < 0) continue;
+    if (cgroup < 0 || bpf_prog_detach2(program, cgroup, programs[i].where) != 0) {
+      if (whole) fprintf(stderr, "millrace-realserver: programs stay at the control group (%s); is it mounted where it was? Removing the group removes them, too\n", strerror(errno));
+      whole = false;
+    }
+    close(program);
   }
-  const char* folder = bpf_folder(false);
-  if (folder) remove_folder(folder);
-  unlink(state_file());
-  return something;
+  if (cgroup >= 0) close(cgroup);
+  if (whole) unlink(state_file());
+  return whole;
 }
 
 // ---- preparing
 
 __attribute__((noreturn)) static void give_up(const char* what, int error) {
-  undo();
+  bool something;
+  undo(&something);
   if (last_libbpf_message[0]) fprintf(stderr, "%s\n", last_libbpf_message);
   const char* remedy = error == EPERM || error == EACCES ? "run as root, with CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN" :
                        error == EINVAL || error == ENOTSUP || error == ENOSYS ? "the kernel needs CONFIG_CGROUP_BPF, CONFIG_BPF_SYSCALL, CONFIG_NET_CLS_ACT and CONFIG_NET_SCH_INGRESS" :
@@ -273,18 +284,21 @@ static void pin(int error, const char* what) {
   if (error) give_up(what, -error);
 }
 
-static void attach_to_cgroup(struct millrace_client_address* skeleton, int cgroup, const char* folder) {
-  const struct bpf_program* programs[] = {
-      skeleton->progs.millrace_connections, skeleton->progs.millrace_getpeername4, skeleton->progs.millrace_getpeername6,
-      skeleton->progs.millrace_recvmsg4,    skeleton->progs.millrace_recvmsg6,     skeleton->progs.millrace_sendmsg4,
-      skeleton->progs.millrace_sendmsg6,    skeleton->progs.millrace_connect4,     skeleton->progs.millrace_connect6};
-  for (size_t i = 0; i < sizeof(programs) / sizeof(programs[0]); i++) {
-    struct bpf_link* link = bpf_program__attach_cgroup(programs[i], cgroup);
-    if (!link) give_up("a program cannot be fastened to the control group", errno);
-    char path[256];
-    snprintf(path, sizeof(path), "%s/%s", folder, bpf_program__name(programs[i]));
-    pin(bpf_link__pin(link, path), "a link cannot be named in the BPF file system");
+// Beside the programs of others. `ids` are for the record, which is written before the first of them works.
+static void attach_to_cgroup(struct millrace_client_address* skeleton, int cgroup) {
+  for (size_t i = 0; i < PROGRAMS; i++) {
+    const struct bpf_program* program = bpf_object__find_program_by_name(skeleton->obj, programs[i].name);
+    if (bpf_prog_attach(bpf_program__fd(program), cgroup, programs[i].where, BPF_F_ALLOW_MULTI) != 0) {
+      give_up("a program cannot be fastened to the control group", errno);
+    }
   }
+}
+
+static unsigned long id_of(struct millrace_client_address* skeleton, size_t which) {
+  struct bpf_prog_info info = {0};
+  __u32 length = sizeof(info);
+  const int program = bpf_program__fd(bpf_object__find_program_by_name(skeleton->obj, programs[which].name));
+  return bpf_obj_get_info_by_fd(program, &info, &length) == 0 ? info.id : 0;
 }
 
 static void attach_to_interface(struct millrace_client_address* skeleton, const char* interface) {
@@ -298,7 +312,7 @@ static void attach_to_interface(struct millrace_client_address* skeleton, const 
   if (error) give_up("the program cannot be put at the ingress hook of an interface", -error);
 }
 
-static void write_state(const struct request* request, const char* cgroup) {
+static void write_state(const struct request* request, const char* cgroup, struct millrace_client_address* skeleton) {
   mkdir(STATE_FOLDER, 0755);
   FILE* state = fopen(state_file(), "w");
   if (!state) give_up("what was done cannot be recorded in " STATE_FOLDER, errno);
@@ -312,6 +326,9 @@ static void write_state(const struct request* request, const char* cgroup) {
     fputc('\n', state);
   }
   fprintf(state, "cgroup %s\nkinds %u,%u,%u,%u\nflows %u\n", cgroup, request->kinds[0], request->kinds[1], request->kinds[2], request->kinds[3], request->flows);
+  fputs("programs ", state);
+  for (size_t i = 0; i < PROGRAMS; i++) fprintf(state, "%s%lu", i ? "," : "", id_of(skeleton, i));
+  fputc('\n', state);
   if (fclose(state) != 0) give_up("what was done cannot be recorded in " STATE_FOLDER, errno);
 }
 
@@ -326,7 +343,8 @@ static int prepare(const struct request* request) {
   struct prefix prefixes[MAX_LIST];
   for (unsigned i = 0; i < request->from.count; i++) prefixes[i] = read_prefix(request->from.items[i]);
 
-  undo();
+  bool replaced;
+  if (!undo(&replaced)) return EXIT_FAILED;
   const struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
   setrlimit(RLIMIT_MEMLOCK, &unlimited);  // before Linux 5.11 maps count towards it
   struct millrace_client_address* skeleton = millrace_client_address__open();
@@ -341,13 +359,8 @@ static int prepare(const struct request* request) {
   for (unsigned i = 0; i < request->from.count; i++) {
     pin(bpf_map_update_elem(bpf_map__fd(skeleton->maps.trusted), &prefixes[i], &one, BPF_ANY), "trusted prefixes");
   }
-  const char* folder = bpf_folder(true);
-  if (mkdir(folder, 0700) != 0 && errno != EEXIST) give_up("the BPF file system cannot be written to", errno);
-  write_state(request, cgroup);
-  char path[256];
-  snprintf(path, sizeof(path), "%s/counters", folder);
-  pin(bpf_map__pin(skeleton->maps.counters, path), "counters");
-  attach_to_cgroup(skeleton, group, folder);
+  write_state(request, cgroup, skeleton);
+  attach_to_cgroup(skeleton, group);
   for (unsigned i = 0; i < request->interfaces.count; i++) attach_to_interface(skeleton, request->interfaces.items[i]);
   printf("servers in %s see their clients", cgroup);
   if (request->interfaces.count) printf("; UDP that comes in by");
@@ -376,17 +389,45 @@ static bool filter_in_place(const char* interface) {
   return hook.ifindex != 0 && bpf_tc_query(&hook, &options) == 0;
 }
 
-static bool links_in_place(const char* folder) {
-  static const char* const names[] = {"millrace_connections", "millrace_getpeername4", "millrace_getpeername6", "millrace_recvmsg4", "millrace_recvmsg6",
-                                      "millrace_sendmsg4",    "millrace_sendmsg6",     "millrace_connect4",     "millrace_connect6"};
-  for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-    char path[256];
-    snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
-    const int link = bpf_obj_get(path);
-    if (link < 0) return false;
-    close(link);
+// Whether the control group still holds the program.
+static bool is_attached(int cgroup, unsigned long id, enum bpf_attach_type where) {
+  __u32 ids[64], count = 64;
+  if (bpf_prog_query(cgroup, where, 0, NULL, ids, &count) != 0) return false;
+  for (__u32 i = 0; i < count; i++) {
+    if (ids[i] == id) return true;
   }
-  return true;
+  return false;
+}
+
+static bool programs_in_place(void) {
+  unsigned long ids[PROGRAMS];
+  const int cgroup = open_cgroup();
+  bool whole = cgroup >= 0 && read_ids(ids) == PROGRAMS;
+  for (size_t i = 0; whole && i < PROGRAMS; i++) whole = is_attached(cgroup, ids[i], programs[i].where);
+  if (cgroup >= 0) close(cgroup);
+  return whole;
+}
+
+// The map of counters, found by the program that uses it; -1 if it is gone.
+static int open_counters(void) {
+  unsigned long ids[PROGRAMS];
+  if (read_ids(ids) == 0) return -1;
+  const int program = open_program(ids[0], 0);
+  if (program < 0) return -1;
+  __u32 maps[16] = {0}, length = sizeof(struct bpf_prog_info);
+  struct bpf_prog_info info = {.nr_map_ids = 16, .map_ids = (__u64)(unsigned long)maps};
+  int found = -1;
+  if (bpf_obj_get_info_by_fd(program, &info, &length) == 0) {
+    for (__u32 i = 0; i < info.nr_map_ids && i < 16 && found < 0; i++) {
+      const int map = bpf_map_get_fd_by_id(maps[i]);
+      struct bpf_map_info about = {0};
+      length = sizeof(about);
+      if (map >= 0 && bpf_obj_get_info_by_fd(map, &about, &length) == 0 && strcmp(about.name, "counters") == 0) found = map;
+      else if (map >= 0) close(map);
+    }
+  }
+  close(program);
+  return found;
 }
 
 static void print_list(const char* key, const char* value, bool json) {
@@ -403,14 +444,13 @@ static void print_list(const char* key, const char* value, bool json) {
 
 static int status(bool json) {
   const char* interfaces = recorded("interfaces");
-  const char* folder = bpf_folder(false);
   if (!interfaces) {
     puts(json ? "{\"prepared\":false}" : "nothing is prepared in this network namespace");
     return EXIT_ABSENT;
   }
-  bool in_place = folder && links_in_place(folder);
+  bool in_place = programs_in_place();
   struct list list = {0};
-  add_words(&list, interfaces, "interfaces");
+  add_words(&list, recorded("interfaces"), "interfaces");
   for (unsigned i = 0; i < list.count; i++) in_place = filter_in_place(list.items[i]) && in_place;
   if (json) printf("{\"prepared\":true,\"inPlace\":%s,", in_place ? "true" : "false");
   else puts(in_place ? "in place" : "NOT in place: something of it is gone; run client-address again");
@@ -421,9 +461,7 @@ static int status(bool json) {
   }
   const char* cgroup = recorded("cgroup");
   printf(json ? "\"cgroup\":\"%s\",\"counters\":{" : "cgroup       %s\n", cgroup ? cgroup : "");
-  char path[256];
-  snprintf(path, sizeof(path), "%s/counters", folder ? folder : "");
-  const int map = bpf_obj_get(path);
+  const int map = open_counters();
   for (__u32 i = 0; i < COUNTERS; i++) {
     const unsigned long long value = map < 0 ? 0 : counter_of(map, i);
     if (json) printf("%s\"%s\":%llu", i ? "," : "", counters[i].name, value);
@@ -495,7 +533,8 @@ int main(int argc, char** argv) {
   }
   if (strcmp(command, "status") == 0) return status(argc > 2 && strcmp(argv[2], "--json") == 0);
   if (strcmp(command, "undo") == 0) {
-    const bool something = undo();
+    bool something;
+    if (!undo(&something)) return EXIT_ABSENT;
     puts(something ? "undone" : "nothing was prepared in this network namespace");
     return something ? 0 : EXIT_ABSENT;
   }
