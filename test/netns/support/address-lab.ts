@@ -3,7 +3,7 @@
 // Guarantees: servers listen when `start` returns; the agent is undone and its control group removed at the end.
 // Thread: the test's process; the programs are processes of their own.
 import { mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Family, families, interfaces, localAddresses, plans } from '../../../src/lab/addresses.js';
 import { run, runChecked } from '../../../src/lab/command.js';
@@ -91,17 +91,22 @@ export class Agent implements AsyncDisposable {
     this.#cgroup = cgroup;
   }
 
-  static async start(lab: Lab, from?: readonly string[]): Promise<Agent> {
+  static async start(lab: Lab): Promise<Agent> {
     // "ip netns exec" hides what is below /sys, so the hierarchy is mounted where it stays visible.
     const root = join(lab.directory, 'cgroup');
-    const cgroup = join(root, 'servers');
+    // All of the machine share one hierarchy.
+    const cgroup = join(root, basename(lab.directory));
     mkdirSync(root, { recursive: true });
     await runChecked(['mount', '-t', 'cgroup2', 'cgroup2', root]);
     const agent = new Agent(lab, root, cgroup);
     mkdirSync(cgroup, { recursive: true });
-    const trusted = from ?? families.flatMap((family) => localAddresses(family, lab.workers));
-    await agent.tool(['client-address', '--from', trusted.join(','), '--cgroup', cgroup, '--interface', interfaces.server]);
+    await agent.prepare(families.flatMap((family) => localAddresses(family, lab.workers)));
     return agent;
+  }
+
+  /** Trusts these balancers from now on, and no others. */
+  async prepare(from: readonly string[]): Promise<void> {
+    await this.tool(['client-address', '--from', from.join(','), '--cgroup', this.#cgroup, '--interface', interfaces.server]);
   }
 
   /** Runs the tool in the server's network namespace; its output. */
