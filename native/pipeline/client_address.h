@@ -70,6 +70,15 @@ void insert_uoa(Telling& telling);
 /// Whether a client's SYN is that of the connection that the session already has.
 bool is_repeated_syn(const SessionDetail& detail, const Packet& packet, const PacketMeta& meta);
 
+/// A client's sequence number as its server knows it, and the server's number for it back: for segments and quotes that are not on their
+/// way through tell_tcp().
+std::uint32_t to_server_sequence(const ClientAddressRule& rule, const SessionDetail& detail, std::uint32_t sequence);
+std::uint32_t to_client_sequence(const Session& session, const SessionDetail& detail, std::uint32_t sequence);
+
+/// Whether a fragment can be sent on: one that would have to carry an address cannot, because it would push those behind it out of their
+/// places. Numbers of a first fragment are shifted. False: `reason` says why not.
+bool tell_fragment(Telling& telling, DropReason& reason);
+
 /// Sends unacknowledged PROXY headers whose time has come again, into WorkerState::extra.
 void repeat_headers(WorkerState& state);
 

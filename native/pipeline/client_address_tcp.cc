@@ -32,7 +32,7 @@ bool is_pending(const Telling& t) { return is_proxy(t.rule) && (t.detail.told & 
 std::int32_t distance(std::uint32_t from, std::uint32_t to) { return static_cast<std::int32_t>(to - from); }
 
 /// The client's numbers have not come round yet: where its first byte stands in them means something.
-bool is_young(const Telling& t) { return t.session.packets_in < 100'000; }
+bool is_young(const Session& session) { return session.packets_in < 100'000; }
 
 /// The client's first byte, in its own numbering.
 std::uint32_t client_first(const SessionDetail& detail) { return detail.first_byte + detail.length - detail.sequence_shift_in; }
@@ -254,7 +254,7 @@ std::uint8_t window_scale(const TcpView& view) {
 /// SACK blocks in the client's numbers. A block of our header alone, which a D-SACK of a repeated one is, is none of the client's.
 void shift_sack(const Telling& t, const TcpView& view, TcpPatch& patch) {
   const SessionDetail& detail = t.detail;
-  const bool young = is_young(t);
+  const bool young = is_young(t.session);
   const std::uint32_t first = client_first(detail);
   net::for_each_tcp_option(view.options(), [&](std::uint8_t kind, std::uint32_t offset, std::uint32_t length) {
     if (kind != option::kSack || (length - 2) % 8 != 0) return;
@@ -316,7 +316,7 @@ bool from_server(Telling& t) {
   std::uint32_t shifted = acknowledged - detail.sequence_shift_in;
   if (is_pending(t) && (detail.told & kAnswered) == 0) {
     shifted += detail.length;  // about another connection, or none: as the client's answer will be
-  } else if (is_pending(t) || (is_young(t) && acknowledged - detail.first_byte < detail.length)) {  // one may come late
+  } else if (is_pending(t) || (is_young(t.session) && acknowledged - detail.first_byte < detail.length)) {  // one may come late
     const std::int32_t missing = distance(shifted, client_first(detail));
     if (missing > 0) {
       shifted += static_cast<std::uint32_t>(missing);
@@ -341,6 +341,31 @@ void begin_header(Telling& t) {
                                                     kept_tlvs(t.state, t.detail), false, buffer);
   t.detail.length = static_cast<std::uint16_t>(length);
   t.detail.sequence_shift_in += length;
+}
+
+std::uint32_t to_server_sequence(const ClientAddressRule& rule, const SessionDetail& detail, std::uint32_t sequence) {
+  const bool unsent = is_proxy(rule) && (detail.told & (kHeaderSent | kHeaderTaken)) == 0;
+  return sequence + detail.sequence_shift_in - (unsent ? detail.length : 0u);
+}
+
+std::uint32_t to_client_sequence(const Session& session, const SessionDetail& detail, std::uint32_t sequence) {
+  const std::uint32_t shifted = sequence - detail.sequence_shift_in, first = client_first(detail);
+  // A quote of our own header is one of the client's first byte.
+  return is_young(session) && distance(shifted, first) > 0 && distance(shifted, first) <= detail.length ? first : shifted;
+}
+
+bool tell_fragment(Telling& t, DropReason& reason) {
+  const bool inbound = t.direction == Direction::kInbound;
+  if (t.meta.protocol == net::kProtocolUdp) {
+    const bool carries = t.rule.method == ClientAddressMethod::kProxyV2 && (t.rule.datagrams == kEveryDatagram || t.detail.length < t.rule.datagrams);
+    if (!inbound || (!carries && (t.detail.told & kAwaiting) == 0)) return true;
+    return reason = DropReason::client_address_fragment, false;
+  }
+  if (is_later_fragment(t.meta)) return true;
+  const bool carries = is_pending(t) || (t.detail.told & kAwaiting) != 0 ||
+                       (t.rule.method == ClientAddressMethod::kToa && (t.detail.told & kTelling) != 0);
+  if (inbound && (carries || (t.meta.tcp_flags & net::tcp_flag::kSyn) != 0)) return reason = DropReason::client_address_fragment, false;
+  return tell_tcp(t);
 }
 
 bool is_repeated_syn(const SessionDetail& detail, const Packet& packet, const PacketMeta& meta) {

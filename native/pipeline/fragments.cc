@@ -3,6 +3,7 @@
 
 #include "forwarders/registry.h"
 #include "pipeline/classify.h"
+#include "pipeline/client_address.h"
 #include "pipeline/fragment_out.h"
 #include "pipeline/icmp_error.h"
 #include "pipeline/outbound.h"
@@ -296,7 +297,19 @@ void forward_fragment(WorkerState& state, const NetworkView& network, Datagram& 
     verdict = Verdict::drop(reason);
     return;
   }
+  if (direction == Direction::kInbound && session.mode != ForwardMode::kSnat && !is_later_fragment(meta) && may_carry_address(packet, meta)) {
+    remove_forged(state, packet, meta);
+  }
   const std::int32_t grown = growth_of(state, session, direction, meta);
+  if (session.told != 0) {
+    SessionDetail& detail = state.sessions->detail(id);
+    Telling telling{state, id, session, detail, state.client_address_rules[detail.rule], direction, packet, meta, *hop, grown, verdict};
+    if (!tell_fragment(telling, reason)) {
+      state.fragments->kill(datagram, [&](const Packet& waiting) { drop_waiting(state, waiting, reason); });
+      verdict = Verdict::drop(reason);
+      return;
+    }
+  }
   const bool too_big = static_cast<std::int32_t>(meta.l3_length) + grown > hop->mtu;
   if (too_big && !may_be_cut(packet, meta)) {
     verdict = refuse_with_icmp(state, packet, meta, IcmpError::kTooBig,

@@ -6,6 +6,7 @@
 #include "forwarders/registry.h"
 #include "net/checksum.h"
 #include "net/icmp_errors.h"
+#include "pipeline/client_address.h"
 #include "pipeline/resolve.h"
 #include "pipeline/search.h"
 #include "pipeline/session_key.h"
@@ -570,6 +571,14 @@ Verdict translate_icmp_error(WorkerState& state, Packet& packet, const PacketMet
   if ((session.flags & session_flag::kOneWay) != 0) return to_one_way_server(state, id, packet, meta, flow, *hop);
   const SessionDetail& detail = state.sessions->detail(id);
   const bool inbound = direction == Direction::kInbound;
+  if (!inbound && session.told != 0 && quote.protocol == net::kProtocolTcp) {
+    // The client knows the segment by its own number, and would not believe another one (RFC 5927 4).
+    auto* sequence = const_cast<std::uint8_t*>(quote.bytes) + quote.l4 + 4;
+    be32 number;
+    std::memcpy(&number, sequence, sizeof(number));
+    number = be32(to_client_sequence(session, detail, number.host()));
+    std::memcpy(sequence, &number, sizeof(number));
+  }
   const FlowTuple to = inbound ? inbound_translated(state, session, detail) : outbound_translated(state, session, detail);
   const std::uint16_t delta = inbound ? session.l4_delta : net::inverse(session.l4_delta);
   if ((session.flags & session_flag::kCrossFamily) != 0)

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "forwarders/registry.h"
+#include "pipeline/client_address.h"
 #include "pipeline/create.h"
 #include "pipeline/session_key.h"
 #include "pipeline/track.h"
@@ -67,8 +68,13 @@ void reset_other_side(WorkerState& state, const NetworkView& network, SessionId 
   if (frame == nullptr) return;
 
   std::memcpy(frame, packet.data, meta.l4_offset);
-  write_reset(frame + meta.l4_offset, meta, false, tcp->sequence.host(), (tcp->flags & net::tcp_flag::kAck) != 0,
-              tcp->acknowledgement.host());
+  std::uint32_t sequence = tcp->sequence.host(), acknowledgement = tcp->acknowledgement.host();
+  if (session.told != 0) {
+    const SessionDetail& detail = state.sessions->detail(id);
+    if (direction == Direction::kInbound) sequence = to_server_sequence(state.client_address_rules[detail.rule], detail, sequence);
+    else acknowledgement = to_client_sequence(session, detail, acknowledgement);
+  }
+  write_reset(frame + meta.l4_offset, meta, false, sequence, (tcp->flags & net::tcp_flag::kAck) != 0, acknowledgement);
   Packet reset = packet;
   reset.data = frame;
   reset.length = meta.l4_offset + kTcpHeader;
