@@ -22,6 +22,7 @@ const UNREACHABLE_BY_CAPTURE: Readonly<Record<string, string>> = {
   address_not_owned: 'needs a configuration that changes while packets are under way; test/native/pipeline',
   server_removed: 'needs a change of the configuration; test/native/pipeline',
   persistence_busy: 'needs a worker that stops in the middle of a look; test/native/pipeline',
+  proxy_headers_full: 'needs more connections than a capture has ports for; test/native/pipeline',
   handoff_ring_full: 'needs a worker that does not run; test/native/worker',
   tx_ring_full: 'needs a device that does not send; test/native/worker',
   interface_gone: 'needs a link that goes down; test/native/pipeline',

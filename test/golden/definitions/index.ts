@@ -1,6 +1,7 @@
 // All golden cases, in the order in which a newcomer would read them.
 
 import type { GoldenCase } from '../support/case.js';
+import { clientAddressCases } from './client-address.js';
 import { fragmentCases } from './fragments.js';
 import { icmpCases } from './icmp.js';
 import { limitCases } from './limits.js';
@@ -28,6 +29,7 @@ export const goldenCases: readonly GoldenCase[] = [
   ...snatOnTheWayCases,
   ...mssCases,
   ...udpCases,
+  ...clientAddressCases,
   ...schedulingCases,
   ...persistenceCases,
   ...limitCases,

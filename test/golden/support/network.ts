@@ -84,6 +84,8 @@ export interface ServiceConfig {
   readonly rateLimit?: RateLimit;
   readonly acl?: { readonly default?: 'allow' | 'deny'; readonly allow?: readonly string[]; readonly deny?: readonly string[] };
   readonly timeouts?: { readonly tcp?: Readonly<Record<string, number>>; readonly udp?: Readonly<Record<string, number>> };
+  readonly clientAddress?: Readonly<Record<string, unknown>> & { readonly method: string };
+  readonly acceptProxy?: { readonly from: readonly string[] };
   readonly servers: readonly ServerConfig[];
 }
 export interface SnatConfig {
