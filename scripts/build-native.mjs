@@ -56,3 +56,6 @@ mkdirSync(join(root, 'build', 'Release'), { recursive: true });
 const installed = join(root, 'build', 'Release', 'millrace.node');
 copyFileSync(built, `${installed}.new`);
 renameSync(`${installed}.new`, installed);
+const tool = join(root, 'build', 'Release', 'millrace-realserver');
+copyFileSync(join(out, 'tool', 'millrace-realserver'), `${tool}.new`);
+renameSync(`${tool}.new`, tool);

@@ -42,6 +42,11 @@ std::uint8_t* next_header_byte(std::uint8_t* l3, std::uint8_t* l4) {
   return next;
 }
 
+/// IPv6 has no place for the option.
+bool is_option(const Telling& t) {
+  return t.rule.carrier == UoaCarrier::kOption && t.state.server_slots[t.session.server].address.is_v4();
+}
+
 void count(SessionDetail& detail) {
   if (detail.length != 0xffff) detail.length++;
 }
@@ -73,7 +78,7 @@ bool exchange_headers(Telling& t, const net::ProxyHeader& old, bool tells) {
 bool plan_uoa(Telling& t) {
   if (t.detail.length >= kLeastUoa && t.session.state == SessionState::kUdpNormal) return true;
   const bool ipv4 = t.endpoints.source.is_v4();
-  const bool option = t.rule.carrier == UoaCarrier::kOption;
+  const bool option = is_option(t);
   const std::uint32_t length = uoa_option_length(ipv4) + (option ? 0 : kUoaHead);
   if (option && static_cast<std::uint32_t>(t.meta.l4_offset) - t.meta.l3_offset + length > kIpv4Longest) return note_crowded(t), true;
   // Servers take it off before fragments are put together. Others of the flow will tell.
@@ -108,7 +113,7 @@ bool tell_udp(Telling& t) {
 void insert_uoa(Telling& t) {
   Packet& packet = t.packet;
   PacketMeta& meta = t.meta;
-  const bool option = t.rule.carrier == UoaCarrier::kOption;
+  const bool option = is_option(t);
   const std::uint32_t before = option ? meta.l3_offset + static_cast<std::uint32_t>(sizeof(net::Ipv4)) : meta.l4_offset;
   packet.data -= t.uoa;
   packet.length += t.uoa;

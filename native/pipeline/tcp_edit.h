@@ -48,7 +48,8 @@ class TcpPatch {
     be16 word;
     std::memcpy(&word, l4_ + even, 2);
     const std::uint16_t host = word.host();
-    put16(even, static_cast<std::uint16_t>((offset & 1u) != 0 ? (host & 0xff00u) | value : (host & 0x00ffu) | value << 8));
+    const std::uint32_t wide = value;
+    put16(even, static_cast<std::uint16_t>((offset & 1u) != 0 ? (host & 0xff00u) | wide : (host & 0x00ffu) | wide << 8));
   }
 
  private:

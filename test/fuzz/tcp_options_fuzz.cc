@@ -1,7 +1,11 @@
-// Fuzz target: the walk over TCP options and the clamping of MSS. Input: MTU (2 bytes), IPv6 or not (1 byte), options (up to 40 bytes).
-// Whatever the options are, the packet keeps its length, only the MSS value and the checksum may change, and the checksum stays right.
+// Fuzz target: the walks over TCP options: clamping of MSS, pruning for TOA, removal of forged addresses. Input: MTU (2 bytes), IPv6 or not
+// (1 byte), options (up to 40 bytes). Whatever the options are, the packet keeps its length where nothing is inserted, only the MSS value
+// and the checksum may change, and the checksum stays right; pruned options fit and are sound.
+#include "pipeline/client_address.h"
 #include "pipeline/mss.h"
+#include "pipeline/toa.h"
 
+#include "net/tcp_options.h"
 #include "support/check.h"
 #include "support/packet_builder.h"
 
@@ -18,6 +22,40 @@ bool tcp_checksum_right(const test::Bytes& frame, const PacketMeta& meta) {
   return test::packet_detail::sum(segment, test::packet_detail::pseudo_sum(from, to, 6, segment.size())) == 0xffff;
 }
 
+void check_pruning(std::span<const std::uint8_t> options, std::uint32_t room, bool syn) {
+  const auto exact = exact_copy(options.data(), options.size());
+  const auto out = std::make_unique<std::uint8_t[]>(room);
+  const std::int32_t length = prune_options({exact.get(), options.size()}, syn, room, {out.get(), room});
+  if (length < 0) return;
+  FUZZ_CHECK(static_cast<std::uint32_t>(length) <= room && length % 4 == 0);
+  FUZZ_CHECK(net::for_each_tcp_option({out.get(), static_cast<std::size_t>(length)}, [](std::uint8_t, std::uint32_t, std::uint32_t) {}));
+}
+
+/// A segment without SYN, whose options nobody has looked at before.
+void check_removal(std::span<const std::uint8_t> options, bool ipv6) {
+  test::PacketBuilder builder;
+  builder.eth();
+  if (ipv6) {
+    builder.ipv6();
+  } else {
+    builder.ipv4();
+  }
+  const test::Bytes before = builder.tcp({.flags = 16, .options = {test::Bytes(options.begin(), options.end())}}).payload("x").build();
+  const auto frame = exact_copy(before.data(), before.size());
+  Packet packet{frame.get(), static_cast<std::uint32_t>(before.size()), 0, 0, 0};
+  PacketMeta meta;
+  DropReason reason;
+  FUZZ_CHECK(parse_packet(packet, meta, reason));
+  std::array<std::uint64_t, kCounterSlots> slots{};
+  WorkerState state(0, 1, {}, slots.data());
+  remove_forged(state, packet, meta);
+  FUZZ_CHECK(packet.length == before.size());
+  FUZZ_CHECK(tcp_checksum_right(test::Bytes(frame.get(), frame.get() + before.size()), meta));
+  net::for_each_tcp_option(TcpView(packet, meta).options(), [](std::uint8_t kind, std::uint32_t, std::uint32_t length) {
+    FUZZ_CHECK(!net::is_client_address_option(kind, length));
+  });
+}
+
 }  // namespace
 }  // namespace millrace::fuzz
 
@@ -28,6 +66,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const bool ipv6 = (in.byte() & 1) != 0;
   std::size_t length = 0;
   const std::uint8_t* options = in.bytes(40, length);
+
+  for (const std::uint32_t room : {0u, 20u, 32u, 40u}) {
+    for (const bool syn : {false, true}) fuzz::check_pruning({options, length}, room, syn);
+  }
+  fuzz::check_removal({options, length}, ipv6);
 
   test::PacketBuilder builder;
   builder.eth();

@@ -2,6 +2,7 @@
 // Guarantees: changes only the network namespace it runs in, and remembers what was there before; see docs/realserver.md.
 // Thread: main.
 import { type Command, InvalidArgumentError } from 'commander';
+import type { TakenBack } from '../../realserver/changes.js';
 import { thisHost } from '../../realserver/host.js';
 import { prepare, type Realserver, type Request, status, undo } from '../../realserver/realserver.js';
 import { type Paint, renderPrepared, renderStatus, renderUndone } from '../../realserver/render.js';
@@ -17,6 +18,7 @@ import {
   type TunnelType,
 } from '../../realserver/setup.js';
 import { stateOfThisNamespace } from '../../realserver/state-file.js';
+import { renderToolStatus, runTool, toolStatus } from '../../realserver/tool.js';
 import { EXIT_CODES } from '../exit-code.js';
 import { paint } from '../table.js';
 
@@ -81,6 +83,15 @@ export function register(program: Command): void {
       return run(options, { mode: 'l3dsr', interfaces: options.interface ?? [], marks });
     });
   realserver
+    .command('client-address')
+    .description('for full NAT with TOA or UOA: unmodified servers see their clients (runs millrace-realserver)')
+    .requiredOption('--from <prefix>', "local addresses of balancers, whose word on clients is believed; may be repeated", repeated((text: string) => text))
+    .option('--cgroup <path>', 'control group whose processes see clients (default: the whole host)')
+    .option('--interface <name>', 'where UDP comes in, to take UOA off; may be repeated', repeated((name: string) => name))
+    .option('--kinds <numbers>', 'kinds of the TCP option, with commas between them', '254,253,252')
+    .option('--flows <number>', 'UDP flows that are remembered', '65536')
+    .action(clientAddress);
+  realserver
     .command('status')
     .description('what is in place, what somebody else changed since, and counters; exit code 4 unless all is in place')
     .option('--json', 'as JSON')
@@ -88,7 +99,7 @@ export function register(program: Command): void {
   realserver
     .command('undo')
     .description('restore what was there before')
-    .argument('[mode]', `only this one of ${modes.join(', ')}`, mode)
+    .argument('[mode]', `only this one of ${modes.join(', ')}, client-address`, undoable)
     .option('--force', 'restore even what somebody else changed since')
     .option('--json', 'as JSON')
     .action(undoAll);
@@ -115,20 +126,59 @@ async function run(options: Common, request: Request): Promise<void> {
   process.stdout.write(options.json ? json({ ok: true, ...prepared }) : renderPrepared(prepared, ink()));
 }
 
-async function showStatus(options: { json?: true }): Promise<void> {
-  const found = await status(thisRealserver());
-  process.stdout.write(options.json ? json({ ok: found.inPlace, ...found }) : renderStatus(found, ink()));
-  process.exitCode = found.inPlace ? EXIT_CODES.ok.code : EXIT_CODES.runtime.code;
+interface ClientAddressOptions {
+  readonly from: readonly string[];
+  readonly cgroup?: string;
+  readonly interface?: readonly string[];
+  readonly kinds: string;
+  readonly flows: string;
 }
 
-async function undoAll(only: Mode | undefined, options: { force?: true; json?: true }): Promise<void> {
-  const results = await undo(thisRealserver(), {
-    ...(only === undefined ? {} : { mode: only }),
-    force: options.force ?? false,
-  });
+/** Its exit codes are ours (docs/realserver.md). */
+function clientAddress(options: ClientAddressOptions): void {
+  const { code, stdout, stderr } = runTool([
+    'client-address',
+    ...['--from', options.from.join(','), '--kinds', options.kinds, '--flows', options.flows],
+    ...(options.cgroup === undefined ? [] : ['--cgroup', options.cgroup]),
+    ...(options.interface === undefined ? [] : ['--interface', options.interface.join(',')]),
+  ]);
+  process.stdout.write(stdout);
+  process.stderr.write(stderr);
+  process.exitCode = code;
+}
+
+async function showStatus(options: { json?: true }): Promise<void> {
+  const found = await status(thisRealserver());
+  const clientAddress = toolStatus();
+  // Either may be all that this server needs.
+  const inPlace = (found.inPlace || found.setups.length === 0) && (clientAddress.inPlace ?? !clientAddress.prepared);
+  const ok = inPlace && (found.inPlace || clientAddress.prepared);
+  if (options.json) process.stdout.write(json({ ok, ...found, clientAddress }));
+  else {
+    if (found.setups.length > 0 || !clientAddress.prepared) process.stdout.write(renderStatus(found, ink()));
+    process.stdout.write(renderToolStatus(clientAddress));
+  }
+  process.exitCode = ok ? EXIT_CODES.ok.code : EXIT_CODES.runtime.code;
+}
+
+async function undoAll(only: Mode | 'client-address' | undefined, options: { force?: true; json?: true }): Promise<void> {
+  const results = [
+    ...(only === 'client-address'
+      ? []
+      : await undo(thisRealserver(), { ...(only === undefined ? {} : { mode: only }), force: options.force ?? false })),
+    ...(only === undefined || only === 'client-address' ? undoClientAddress() : []),
+  ];
   const left = results.some((result) => result.outcome === 'left');
   process.stdout.write(options.json ? json({ ok: !left, results }) : renderUndone(results, ink()));
   process.exitCode = left ? EXIT_CODES.runtime.code : EXIT_CODES.ok.code;
+}
+
+function undoClientAddress(): TakenBack[] {
+  if (!toolStatus().prepared) return [];
+  const { code, stderr } = runTool(['undo']);
+  process.stderr.write(stderr);
+  const outcome = code === 0 ? 'restored' : 'left';
+  return [{ name: 'programs of client-address', outcome, before: 'none', found: 'in place', reason: code === 0 ? '' : 'see above' }];
 }
 
 function ink(): Paint {
@@ -175,8 +225,8 @@ function device(words: string): 'auto' | 'kernel' | 'bpf' {
   return words;
 }
 
-function mode(words: string): Mode {
-  const found = modes.find((candidate) => candidate === words);
-  if (found === undefined) throw new InvalidArgumentError(`one of ${modes.join(', ')} is needed`);
+function undoable(words: string): Mode | 'client-address' {
+  const found = ([...modes, 'client-address'] as const).find((candidate) => candidate === words);
+  if (found === undefined) throw new InvalidArgumentError(`one of ${modes.join(', ')}, client-address is needed`);
   return found;
 }

@@ -32,6 +32,12 @@
 #define LLVMFuzzerTestOneInput fuzz_outbound
 #include "../../fuzz/outbound_fuzz.cc"
 #undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_proxy
+#include "../../fuzz/proxy_fuzz.cc"
+#undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_told
+#include "../../fuzz/told_fuzz.cc"
+#undef LLVMFuzzerTestOneInput
 
 namespace {
 

@@ -27,6 +27,10 @@ test.each([
   ['l3dsr --vip 203.0.113.10', "required option '--dscp <numbers>'"],
   ['l3dsr --vip 203.0.113.10 --dscp 64', '"64" is no DSCP from 1 to 63'],
   ['l3dsr --vip 203.0.113.10,203.0.113.11 --dscp 1', 'one IPv4 VIP per DSCP'],
+  ['client-address', "required option '--from <prefix>'"],
+  ['client-address --from 192.0.2.300', '"192.0.2.300" is no address or prefix'],
+  ['client-address --from 192.0.2.1 --kinds 254,3', '"3" is no kind of TCP option'],
+  ['client-address --from 192.0.2.1 --interface millrace-none', 'there is no interface millrace-none'],
   ['undo nat', 'one of direct, tunnel, l3dsr'],
 ])('realserver %s: exit code 2, and the reason', async (words, reason) => {
   expect(await runCli(['realserver', ...words.split(' ')])).toBe(2);
