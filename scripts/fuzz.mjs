@@ -21,7 +21,18 @@ const targets = readdirSync(fuzzDirectory)
 /** Most files that a target's corpus may have in the tree: it is replayed in every test run. */
 const maxCorpusFiles = 60;
 /** Bytes; longer inputs only make the fuzzer slow. */
-const maxInput = { parse: 512, tcp_options: 64, pcap: 2048, neighbour: 128, pipeline: 1024, icmp: 512, quic: 64, outbound: 512, proxy: 1200, told: 1024 };
+const maxInput = {
+  parse: 512,
+  tcp_options: 64,
+  pcap: 2048,
+  neighbour: 128,
+  pipeline: 1024,
+  icmp: 512,
+  quic: 64,
+  outbound: 512,
+  proxy: 1200,
+  told: 1024,
+};
 
 const [wanted, what = '60'] = process.argv.slice(2);
 if (wanted === undefined || (wanted !== 'all' && !targets.includes(wanted)) || !/^(collect|\d+)$/.test(what)) {

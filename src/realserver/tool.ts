@@ -25,7 +25,10 @@ export function findTool(exists: (file: string) => boolean = existsSync): string
   ];
   const found = places.find(exists);
   if (found === undefined) {
-    throw createError('MILLRACE_E_NATIVE_MISSING', `millrace-realserver is not in this package (looked at ${places.join(' and ')})`);
+    throw createError(
+      'MILLRACE_E_NATIVE_MISSING',
+      `millrace-realserver is not in this package (looked at ${places.join(' and ')})`,
+    );
   }
   return found;
 }
@@ -33,7 +36,9 @@ export function findTool(exists: (file: string) => boolean = existsSync): string
 export const runTool: RunTool = (words) => {
   const result = spawnSync(findTool(), words, { encoding: 'utf8' });
   if (result.error !== undefined) {
-    throw createError('MILLRACE_E_COMMAND_FAILED', `millrace-realserver cannot be run: ${result.error.message}`, { cause: result.error });
+    throw createError('MILLRACE_E_COMMAND_FAILED', `millrace-realserver cannot be run: ${result.error.message}`, {
+      cause: result.error,
+    });
   }
   return { code: result.status ?? 1, stdout: result.stdout, stderr: result.stderr };
 };

@@ -180,6 +180,34 @@ describe('independent decoders', () => {
   });
   afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
+  it.skipIf(!hasTshark)('tshark reads in PROXY headers what the cases say', () => {
+    const fields = ['version', 'src.ipv4', 'src.ipv6', 'srcport', 'dst.ipv4', 'dst.ipv6', 'dstport'].flatMap((name) => [
+      '-e',
+      `proxy.${name}`,
+    ]);
+    const first = ['-o', 'tcp.try_heuristic_first:TRUE', '-o', 'udp.try_heuristic_first:TRUE'];
+    // Connections of several cases have the same ports, so each is read by itself.
+    const read = (name: string): string[] => {
+      const file = join(directory, 'proxy.pcap');
+      writePcap(
+        file,
+        leaving.filter((one) => one.name === name).map(({ packet }) => packet),
+      );
+      const argv = ['-r', file, '-n', ...first, '-T', 'fields', '-E', 'separator= ', ...fields];
+      const lines = execFileSync('tshark', argv, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).split('\n');
+      return lines.map((line) => line.trim().replaceAll(/ +/g, ' ')).filter(Boolean);
+    };
+    const [ipv4, ipv6] = ['198.51.100.7 40000 203.0.113.10', '2001:db8:1::7 40000 2001:db8:f::10'];
+    // Of version 1 tshark shows no number, of a retransmission nothing.
+    expect(read('proxy-v1-tcp')).toEqual([`${ipv4} 80`]);
+    expect(read('proxy-v1-tcp6')).toEqual([`${ipv6} 80`]);
+    expect(read('proxy-v2-tcp')).toEqual([`2 ${ipv4} 80`]);
+    expect(read('proxy-v2-tcp6')).toEqual([`2 ${ipv6} 80`]);
+    expect(read('proxy-v2-server-first')).toEqual([`2 ${ipv4} 80`]);
+    expect(read('proxy-v2-udp')).toEqual([`2 ${ipv4} 53`, `2 ${ipv4} 53`, `2 ${ipv6} 53`]);
+    expect(read('proxy-v2-udp-tlvs')).toEqual([`2 ${ipv4} 53`]);
+  });
+
   const witnesses = [
     { name: 'tshark', available: hasTshark, read: readByTshark },
     { name: 'scapy', available: hasScapy, read: readByScapy },

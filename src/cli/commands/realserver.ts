@@ -85,9 +85,17 @@ export function register(program: Command): void {
   realserver
     .command('client-address')
     .description('for full NAT with TOA or UOA: unmodified servers see their clients (runs millrace-realserver)')
-    .requiredOption('--from <prefix>', "local addresses of balancers, whose word on clients is believed; may be repeated", repeated((text: string) => text))
+    .requiredOption(
+      '--from <prefix>',
+      'local addresses of balancers, whose word on clients is believed; may be repeated',
+      repeated((text: string) => text),
+    )
     .option('--cgroup <path>', 'control group whose processes see clients (default: the whole host)')
-    .option('--interface <name>', 'where UDP comes in, to take UOA off; may be repeated', repeated((name: string) => name))
+    .option(
+      '--interface <name>',
+      'where UDP comes in, to take UOA off; may be repeated',
+      repeated((name: string) => name),
+    )
     .option('--kinds <numbers>', 'kinds of the TCP option, with commas between them', '254,253,252')
     .option('--flows <number>', 'UDP flows that are remembered', '65536')
     .action(clientAddress);
@@ -178,7 +186,9 @@ function undoClientAddress(): TakenBack[] {
   const { code, stderr } = runTool(['undo']);
   process.stderr.write(stderr);
   const outcome = code === 0 ? 'restored' : 'left';
-  return [{ name: 'programs of client-address', outcome, before: 'none', found: 'in place', reason: code === 0 ? '' : 'see above' }];
+  return [
+    { name: 'programs of client-address', outcome, before: 'none', found: 'in place', reason: code === 0 ? '' : 'see above' },
+  ];
 }
 
 function ink(): Paint {

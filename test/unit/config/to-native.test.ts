@@ -110,6 +110,75 @@ test('a server without a port has the port of its service', () => {
   ]);
 });
 
+test('what servers are told of clients reaches the dataplane with its defaults', () => {
+  const web = { name: 'web', address: '203.0.113.10', port: 80, protocol: 'tcp' as const, servers: [] };
+  const { tables } = toNative(
+    configured({
+      services: [
+        { ...web, clientAddress: { method: 'toa', kinds: { ipv6: 253 }, onSyn: true } },
+        {
+          ...web,
+          name: 'tlvs',
+          port: 81,
+          clientAddress: {
+            method: 'proxy-v2',
+            serverFirst: true,
+            tlvs: {
+              uniqueId: true,
+              custom: [
+                { type: 0xe0, text: 'é' },
+                { type: 0xe1, hex: '0A0b' },
+              ],
+            },
+          },
+          acceptProxy: { from: ['198.51.100.0/24', '2001:0db8::1'] },
+        },
+        { ...web, name: 'front', port: 82, acceptProxy: { from: ['198.51.100.7'] } },
+        {
+          ...web,
+          name: 'udp',
+          port: 83,
+          protocol: 'udp' as const,
+          clientAddress: { method: 'proxy-v2', datagrams: 3, whenTooBig: 'drop' },
+        },
+        { ...web, name: 'plain', port: 84 },
+      ],
+    }),
+    host,
+  );
+  const none = {
+    method: 'none',
+    kindIpv4: 254,
+    kindIpv6: 254,
+    onSyn: false,
+    carrier: 'protocol',
+    serverFirst: false,
+    datagrams: 255,
+    whenTooBig: 'fragment',
+    uniqueId: false,
+    crc32c: false,
+    tlvs: [],
+    acceptFrom: [],
+  };
+  expect(tables.services.map((service) => service.clientAddress)).toEqual([
+    { ...none, method: 'toa', kindIpv6: 253, onSyn: true },
+    {
+      ...none,
+      method: 'proxy-v2',
+      serverFirst: true,
+      uniqueId: true,
+      tlvs: [
+        { type: 0xe0, value: 'c3a9' },
+        { type: 0xe1, value: '0a0b' },
+      ],
+      acceptFrom: ['198.51.100.0/24', '2001:db8::1'],
+    },
+    { ...none, acceptFrom: ['198.51.100.7'] },
+    { ...none, method: 'proxy-v2', datagrams: 3, whenTooBig: 'drop' },
+    undefined,
+  ]);
+});
+
 test('limits, access list and timeouts of a service reach the dataplane whole', () => {
   const web = { name: 'web', address: '203.0.113.10', port: 80, protocol: 'tcp' as const };
   const server = { address: '192.0.2.11', upperThreshold: 8, lowerThreshold: 4, rateLimit: { bitsPerSecond: 1e9 } };
