@@ -139,7 +139,8 @@ async function run(program, argv) {
   for await (const line of createInterface({ input: child.stdout })) {
     const parsed = JSON.parse(line);
     lines.push(parsed);
-    if (parsed.contender === 'worker') step(`bench: ${parsed.kind} ${parsed.case}, ${count(parsed.sessions)} sessions: done`);
+    if (parsed.contender === 'worker' || parsed.kind === 'told')
+      step(`bench: ${parsed.kind} ${parsed.case}, ${count(parsed.sessions)} sessions: done`);
   }
   const status = await ended;
   if (status !== 0) throw new Problem(`The benchmark ended with ${status}.`, 'its last line above says why.', 1);
@@ -252,6 +253,16 @@ function print(machine, results, quiet) {
       ]),
     ),
   );
+  const told = results.filter((result) => result.kind === 'told');
+  if (told.length > 0) {
+    out('\nFull NAT whose servers are told of their clients: packets of sessions that exist, ratio to full NAT without\n');
+    out(
+      table(
+        ['', 'sessions', 'ns/packet', 'ratio [quartiles]'],
+        told.map((r) => [r.contender + noisy(r), count(r.sessions), ns(r), ratioText(r.ratio_to_bare) || '1']),
+      ),
+    );
+  }
   if (!quiet || results.some((r) => r.neighbours > noisyShare)) {
     out('\n* Others used the machine meanwhile. Their time is not counted, but they share the caches: trust the ratios only.\n');
   }

@@ -43,13 +43,14 @@ inline IpAddress address(const std::string& text) {
 class Balancer {
  public:
   /// `session_timeout_ms` is that of every state.
-  Balancer(const Traffic& traffic, std::uint32_t max_sessions, std::uint32_t session_timeout_ms)
+  Balancer(const Traffic& traffic, std::uint32_t max_sessions, std::uint32_t session_timeout_ms, const ClientAddressConfig& told = {})
       : packets_(need(PacketMemory::create({.workers = 1, .frames_per_worker = 1024, .numa_nodes = {}, .huge_pages = true}))),
         port_(*packets_, traffic),
         links_(*packets_),
         pool_(*packets_, links_.returns(), 0),
         builder_(1) {
     TablesConfig tables = tables_config(traffic);
+    tables.services[0].client_address = told;
     tables.timeouts_ms.fill(session_timeout_ms);
     if (auto reserved = builder_.reserve(); !reserved) std::abort();
     snapshot_.services = need(builder_.apply(tables));

@@ -197,6 +197,73 @@ void run_forwarding(const std::string& name, const Traffic& traffic, std::uint32
   }
 }
 
+/// Full NAT whose servers are told of their clients, beside full NAT whose servers are not: packets of existing sessions.
+void run_told(std::uint32_t sessions, const Options& options) {
+  constexpr std::uint32_t kNeverMs = 1u << 30;
+  constexpr std::uint64_t kPacketsPerMs = 10'000;
+  struct Variant {
+    const char* name;
+    std::uint8_t protocol;
+    ClientAddressMethod method;
+    /// The server is still being told: every packet carries the address.
+    bool telling;
+  };
+  static constexpr Variant variants[] = {{"tcp, none", net::kProtocolTcp, ClientAddressMethod::kNone, false},
+                                         {"tcp, toa", net::kProtocolTcp, ClientAddressMethod::kToa, false},
+                                         {"tcp, toa on every packet", net::kProtocolTcp, ClientAddressMethod::kToa, true},
+                                         {"tcp, proxy-v2", net::kProtocolTcp, ClientAddressMethod::kProxyV2, false},
+                                         {"udp, none", net::kProtocolUdp, ClientAddressMethod::kNone, false},
+                                         {"udp, proxy-v2 on every datagram", net::kProtocolUdp, ClientAddressMethod::kProxyV2, true}};
+  const std::uint32_t capacity = whole_batches(sessions);
+  std::vector<std::unique_ptr<Balancer>> balancers;
+  std::vector<Contender> contenders;
+  auto generator_memory = need(PacketMemory::create({.workers = 1, .frames_per_worker = 1024, .numa_nodes = {}, .huge_pages = true}));
+  FlowPort generator_port(*generator_memory, {false, net::kProtocolTcp, 60});
+  generator_port.begin(FlowPort::Order::kRandom, 0, sessions);
+  Batch batch;
+  contenders.push_back({"generator",
+                        [&](std::uint64_t packets) {
+                          for (std::uint64_t done = 0; done < packets; done += batch.count) {
+                            batch.clear();
+                            generator_port.receive(batch);
+                            asm volatile("" : : "r"(&batch) : "memory");
+                          }
+                        },
+                        options.packets_per_slice});
+  for (const Variant& variant : variants) {
+    ClientAddressConfig told;
+    told.method = variant.method;
+    balancers.push_back(std::make_unique<Balancer>(Traffic{false, variant.protocol, 60}, capacity, kNeverMs, told));
+    Balancer& balancer = *balancers.back();
+    balancer.port().begin(FlowPort::Order::kSequential, 0, 0);
+    if (variant.protocol == net::kProtocolTcp) balancer.port().set_tcp_flags(net::tcp_flag::kSyn);
+    balancer.run(capacity, kPacketsPerMs);
+    if (variant.protocol == net::kProtocolTcp) balancer.port().set_tcp_flags(net::tcp_flag::kAck);
+    balancer.port().begin(FlowPort::Order::kRandom, 0, sessions);
+    if (variant.protocol == net::kProtocolTcp && variant.method != ClientAddressMethod::kNone) {
+      // The servers have answered, as the generator's servers do not; the packets acknowledge 0.
+      balancer.state().sessions->for_each([&](SessionId id, Session&) {
+        SessionDetail& detail = balancer.state().sessions->detail(id);
+        detail.server_first = 0;
+        detail.told = static_cast<std::uint8_t>(told_flag::kAnswered | told_flag::kConnected | told_flag::kHeaderSent | told_flag::kHeaderTaken |
+                                                (variant.telling ? told_flag::kTelling : 0));
+      });
+    }
+    contenders.push_back({variant.name, [&balancer](std::uint64_t packets) { balancer.run(packets, kPacketsPerMs); }, options.packets_per_slice});
+  }
+  const Rounds rounds = take_turns(contenders, options.rounds);
+  for (std::size_t i = 0; i < balancers.size(); i++) {
+    balancers[i]->require_lossless();
+    check_frame(balancers[i]->port().last_sent(), {false, variants[i].protocol, 60});
+    const bool telling = balancers[i]->counter(Counter::client_addresses_sent) >= options.packets_per_slice;
+    if (telling != variants[i].telling) fail("addresses were told where they should not be, or not told");
+  }
+  for (std::size_t i = 0; i < balancers.size(); i++) {
+    const Contender& none = contenders[variants[i].protocol == net::kProtocolTcp ? 1 : 5];
+    print_result("told", variants[i].name, sessions, contenders[i + 1], contenders[0], &none, rounds);
+  }
+}
+
 /// Every packet begins a flow while as many old ones end: `sessions` exist at any time.
 void run_new_sessions(std::uint32_t sessions, const Options& options) {
   constexpr std::uint32_t kLifetimeMs = 4000;
@@ -311,6 +378,12 @@ int run(const Options& options) {
     for (const std::uint32_t sessions : options.sizes) {
       if (sessions == 1 || sessions == 10'000'000) continue;  // what these would tell, IPv4 UDP tells already
       run_forwarding(variant.name, variant.traffic, sessions, false, options);
+    }
+  }
+  if (wanted("told")) {
+    for (const std::uint32_t sessions : options.sizes) {
+      if (sessions == 1 || sessions == 10'000'000) continue;
+      run_told(sessions, options);
     }
   }
   if (wanted("new")) {
