@@ -96,6 +96,40 @@ std::uint32_t initial_timestamp(const WorkerState& state, const Session& session
 /// There was no room for a client's address. Noted once per connection; the service's next connections get smaller segments.
 void note_crowded(Telling& telling);
 
+/// tell_tcp() for nearly all segments of a connection: its server has been told, the segment has no options or timestamps alone. False:
+/// it is none of these, and nothing has been changed.
+inline bool shift_settled(const SessionDetail& detail, Direction direction, const Packet& packet, const PacketMeta& meta) {
+  constexpr std::uint32_t sequence = 4, acknowledgement = 8, tsval = 24, tsecr = 28;
+  std::uint8_t* l4 = packet.data + meta.l4_offset;
+  if ((detail.told & (told_flag::kTelling | told_flag::kAwaiting)) != 0 || (meta.tcp_flags & net::tcp_flag::kSyn) != 0) return false;
+  const auto word = [&](std::uint32_t at) {
+    be32 value;
+    std::memcpy(&value, l4 + at, sizeof(value));
+    return value;
+  };
+  const std::uint32_t offset = l4[12] >> 4;
+  const bool timestamps = offset == 8 && word(sizeof(net::Tcp)).raw == be32(0x0101080a).raw;
+  if (offset != 5 && !timestamps) return false;
+  net::Sum sum = 0;
+  const auto add = [&](std::uint32_t at, std::uint32_t increment) {
+    const be32 before = word(at), after(before.host() + increment);
+    std::memcpy(l4 + at, &after, sizeof(after));
+    sum += net::Sum{~before.raw} + after.raw;
+  };
+  if (direction == Direction::kInbound) {
+    add(sequence, detail.sequence_shift_in);
+    if (timestamps && (detail.told & told_flag::kTimestamps) != 0) add(tsval, detail.timestamp_shift);
+  } else if ((meta.tcp_flags & net::tcp_flag::kAck) != 0) {
+    // One that comes late may be about the header.
+    if (word(acknowledgement).host() - detail.first_byte < detail.length) return false;
+    add(acknowledgement, 0u - detail.sequence_shift_in);
+    if (timestamps && (detail.told & told_flag::kTimestamps) != 0) add(tsecr, 0u - detail.timestamp_shift);
+  }
+  auto* tcp = reinterpret_cast<net::Tcp*>(l4);
+  tcp->checksum = net::updated(tcp->checksum, net::fold(sum));
+  return true;
+}
+
 /// Whether a client's packet has options that remove_forged() must look at. TCP: none, and timestamps alone, are what most have.
 inline bool may_carry_address(const Packet& packet, const PacketMeta& meta) {
   if (!meta.ipv6 && meta.l4_offset != meta.l3_offset + sizeof(net::Ipv4)) return true;

@@ -306,7 +306,7 @@ bool from_server(Telling& t) {
   if (!view.has(net::tcp_flag::kAck)) return true;
   const std::uint32_t acknowledged = view.acknowledgement();
   if (is_pending(t) && (detail.told & kHeaderSent) != 0 && distance(detail.first_byte + detail.length, acknowledged) >= 0) {
-    detail.told |= kHeaderTaken;
+    detail.told = static_cast<std::uint8_t>((detail.told | kHeaderTaken) & ~kTelling);
     if (detail.accepted != kNoneAccepted) {
       t.state.accepted_headers->release(detail.accepted);
       detail.accepted = kNoneAccepted;

@@ -33,6 +33,9 @@ constexpr std::uint32_t kPrefetchDistance = 6;
 /// what it waits for, and most of it comes late: at a million sessions a packet then costs 60 % more.
 constexpr std::uint32_t kProbeDistance = 16;
 
+/// And how many ahead the second line of those that have need of it: by then the first one has come.
+constexpr std::uint32_t kDetailDistance = 4;
+
 bool is_syn(const PacketMeta& meta) { return meta.protocol == net::kProtocolTcp && (meta.tcp_flags & net::tcp_flag::kSyn) != 0; }
 
 /// The first packet of a TCP connection in either direction: its MSS must suit both ways. Where answers do not pass here it stays: what a
@@ -77,6 +80,14 @@ void send_cut(WorkerState& state, Packet& packet, const PacketMeta& meta, const 
 /// A packet of a session whose server is told of its client, or whose numbers are shifted because it was (client_address.h).
 [[gnu::noinline]] void forward_told(WorkerState& state, SessionId id, Session& session, Direction direction, Packet& packet,
                                     PacketMeta& meta, const NextHop& hop, Verdict& verdict) {
+  SessionDetail& detail = state.sessions->detail(id);
+  const bool crosses = (session.flags & session_flag::kCrossFamily) != 0;
+  if (meta.protocol == net::kProtocolTcp && !crosses && meta.l3_length <= hop.mtu && shift_settled(detail, direction, packet, meta)) [[likely]] {
+    track(state, id, session, direction, meta, packet.length);
+    translate_plain(state, id, session, direction, packet, meta, hop);
+    verdict = Verdict::forward(hop.interface);
+    return;
+  }
   const std::int32_t grown = growth(state, session, direction, meta);
   const std::uint32_t arrived = packet.length;
   if (static_cast<std::int32_t>(meta.l3_length) + grown > hop.mtu && !may_be_cut(packet, meta)) {
@@ -85,7 +96,6 @@ void send_cut(WorkerState& state, Packet& packet, const PacketMeta& meta, const 
                                teller_of(state, session, direction));
     return;
   }
-  SessionDetail& detail = state.sessions->detail(id);
   Telling telling{state, id, session, detail, state.client_address_rules[detail.rule], direction, packet, meta, hop, grown, verdict};
   const bool goes_on = meta.protocol == net::kProtocolTcp ? tell_tcp(telling) : tell_udp(telling);
   if (!goes_on) return;
@@ -245,6 +255,10 @@ void run_pipeline(WorkerState& state, Batch& batch) {
   for (std::uint32_t i = 0; i < count && i < kProbeDistance; i++) probe(i);
   for (std::uint32_t i = 0; i < count; i++) {
     if (i + kProbeDistance < count) probe(i + kProbeDistance);
+    if (i + kDetailDistance < count && batch.verdicts[i + kDetailDistance].action == Action::kNone) {
+      const SessionRef ahead = candidates[i + kDetailDistance];
+      if (ahead != kNoRef && state.sessions->at(ref_id(ahead)).told != 0) state.sessions->prefetch_detail(ref_id(ahead));
+    }
     if (batch.verdicts[i].action != Action::kNone) [[unlikely]] continue;
     SessionRef ref = candidates[i];
     if (ref == kNoRef || !belongs_to(state, ref_id(ref), state.sessions->at(ref_id(ref)), ref_direction(ref), metas[i]))

@@ -270,8 +270,14 @@ describe.each(families)('%s', (family) => {
 
   test('Postfix, which speaks first, logs the client', async () => {
     const talk = `
-import socket
-s = socket.create_connection(("${plans[family].vip}", ${ports.smtp}), 10, ("${others(family)}", 0))
+import socket, time
+# Postfix takes a moment until it listens.
+for tries in range(100):
+    try:
+        s = socket.create_connection(("${plans[family].vip}", ${ports.smtp}), 10, ("${others(family)}", 0))
+        break
+    except ConnectionRefusedError:
+        time.sleep(0.1)
 greeting = s.recv(200)
 s.sendall(b"QUIT\\r\\n")
 s.recv(200)

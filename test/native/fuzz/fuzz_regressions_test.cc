@@ -74,6 +74,8 @@ TEST(FuzzRegressions, NeighbourHoldsOnEveryKnownInput) { replay("neighbour", fuz
 TEST(FuzzRegressions, PipelineHoldsOnEveryKnownInput) { replay("pipeline", fuzz_pipeline); }
 TEST(FuzzRegressions, IcmpHoldsOnEveryKnownInput) { replay("icmp", fuzz_icmp); }
 TEST(FuzzRegressions, OutboundHoldsOnEveryKnownInput) { replay("outbound", fuzz_outbound); }
+TEST(FuzzRegressions, ProxyHoldsOnEveryKnownInput) { replay("proxy", fuzz_proxy); }
+TEST(FuzzRegressions, ToldHoldsOnEveryKnownInput) { replay("told", fuzz_told); }
 TEST(FuzzRegressions, QuicHoldsOnEveryKnownInput) { replay("quic", fuzz_quic); }
 
 }  // namespace
