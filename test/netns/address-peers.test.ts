@@ -251,7 +251,9 @@ describe.each(families)('%s', (family) => {
       // nginx shows an IPv4 client of its IPv6 socket as it is.
       expect(body.trim().replace('::ffff:', '')).toBe(own);
       // It answers first and writes its log afterwards.
-      await expect.poll(() => log(`${name}.log`).at(-1)?.replace('::ffff:', '')).toContain(`${own} "GET / HTTP/1.1"`);
+      await expect
+        .poll(() => log(`${name}.log`).at(-1)?.replace('::ffff:', ''), { timeout: 10_000 })
+        .toContain(`${own} "GET / HTTP/1.1"`);
     }
   });
 
@@ -339,7 +341,7 @@ print(s.getsockname()[1], ok)`;
         log(`udp-${port}.log`)
           .slice(-6)
           .map((line) => line.split(' ').slice(0, 2).join(' '));
-      await expect.poll(seen).toEqual(Array.from({ length: 6 }, () => `${others(family)} ${own}`));
+      await expect.poll(seen, { timeout: 10_000 }).toEqual(Array.from({ length: 6 }, () => `${others(family)} ${own}`));
     },
   );
 
@@ -361,7 +363,9 @@ print(s.recv(200).decode().split()[1], s.getsockname()[1])`;
       expect(code, 'the header is no request').toBe('400');
       // Of a connection without a request nginx has not yet put the header's address in place of the socket's.
       const believed = (line: string) => (name === 'toa' ? line.replace('::ffff:', '') : line.slice(line.lastIndexOf('"') + 2));
-      await expect.poll(() => `${believed(log(`${name}.log`).at(-1) ?? '')} `).toMatch(new RegExp(`^${others(family)} ${own} `));
+      await expect
+        .poll(() => `${believed(log(`${name}.log`).at(-1) ?? '')} `, { timeout: 10_000 })
+        .toMatch(new RegExp(`^${others(family)} ${own} `));
     }
   });
 
