@@ -86,7 +86,9 @@ TEST(ProxyHeaders, CarryTlvsAndTheirChecksum) {
 
 TEST(ProxyHeaders, KeepTheNameThatAConnectionHasAlready) {
   const Bytes accepted = hex("050003616263"), id(16, 7);
-  const ProxyHeader read = net::read_proxy_header(written(endpoints("192.0.2.1", "192.0.2.2"), false, {.accepted_tlvs = accepted, .unique_id = id}), false);
+  // What is read points into the bytes that it was read from.
+  const Bytes out = written(endpoints("192.0.2.1", "192.0.2.2"), false, {.accepted_tlvs = accepted, .unique_id = id});
+  const ProxyHeader read = net::read_proxy_header(out, false);
   EXPECT_EQ(Bytes(read.tlvs.begin(), read.tlvs.end()), accepted);
 }
 
