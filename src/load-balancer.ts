@@ -218,6 +218,7 @@ export class LoadBalancer {
   }
 
   #watch(): void {
+    if (this.#reader.total('client_address_no_room') === 0n) return;
     for (const message of this.#crowded.look(this.stats().services, this.#parts.now())) {
       this.events.emit('warning', {
         message,

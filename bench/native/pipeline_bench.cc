@@ -127,6 +127,17 @@ void check_frame(const Packet& packet, const Traffic& traffic) {
   if (std::memcmp(l3 + header + 2, &server_port, 2) != 0) fail("a forwarded packet does not go to a server");
 }
 
+/// Making the packets, and nothing else: what is subtracted from the others.
+auto generate_into(FlowPort& port, Batch& batch) {
+  return [&port, &batch](std::uint64_t packets) {
+    for (std::uint64_t done = 0; done < packets; done += batch.count) {
+      batch.clear();
+      port.receive(batch);
+      asm volatile("" : : "r"(&batch) : "memory");
+    }
+  };
+}
+
 std::uint32_t whole_batches(std::uint32_t sessions) { return (sessions + kBatchSize - 1) / kBatchSize * kBatchSize; }
 
 void run_forwarding(const std::string& name, const Traffic& traffic, std::uint32_t sessions, bool with_bare,
@@ -159,13 +170,7 @@ void run_forwarding(const std::string& name, const Traffic& traffic, std::uint32
   const std::uint64_t n = options.packets_per_slice;
   std::vector<Contender> contenders;
   contenders.push_back({"generator",
-                        [&](std::uint64_t packets) {
-                          for (std::uint64_t done = 0; done < packets; done += batch.count) {
-                            batch.clear();
-                            generator_port.receive(batch);
-                            asm volatile("" : : "r"(&batch) : "memory");
-                          }
-                        },
+                        generate_into(generator_port, batch),
                         n});
   const auto worker = [&](std::uint32_t burst) {
     return [&, burst](std::uint64_t packets) {
@@ -222,13 +227,7 @@ void run_told(std::uint32_t sessions, const Options& options) {
   generator_port.begin(FlowPort::Order::kRandom, 0, sessions);
   Batch batch;
   contenders.push_back({"generator",
-                        [&](std::uint64_t packets) {
-                          for (std::uint64_t done = 0; done < packets; done += batch.count) {
-                            batch.clear();
-                            generator_port.receive(batch);
-                            asm volatile("" : : "r"(&batch) : "memory");
-                          }
-                        },
+                        generate_into(generator_port, batch),
                         options.packets_per_slice});
   for (const Variant& variant : variants) {
     ClientAddressConfig told;
@@ -288,13 +287,7 @@ void run_new_sessions(std::uint32_t sessions, const Options& options) {
 
   std::vector<Contender> contenders;
   contenders.push_back({"generator",
-                        [&](std::uint64_t packets) {
-                          for (std::uint64_t done = 0; done < packets; done += batch.count) {
-                            batch.clear();
-                            generator_port.receive(batch);
-                            asm volatile("" : : "r"(&batch) : "memory");
-                          }
-                        },
+                        generate_into(generator_port, batch),
                         options.packets_per_slice});
   contenders.push_back({"worker", [&](std::uint64_t packets) { balancer.run(packets, per_ms); }, options.packets_per_slice});
   contenders.push_back({"bare", [&](std::uint64_t packets) { bare.run(bare_port, packets); }, options.packets_per_slice});

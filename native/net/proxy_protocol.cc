@@ -248,12 +248,7 @@ std::uint32_t write_proxy_v2(const ProxyEndpoints& endpoints, bool datagram, con
   const bool named = keep_accepted(writer, extras.accepted_tlvs);
   if (!named && !extras.unique_id.empty()) writer.tlv(proxy_tlv::kUniqueId, extras.unique_id);
   writer.bytes(extras.tlvs.data(), extras.tlvs.size());
-  constexpr std::uint8_t nothing[8] = {};
-  const std::uint32_t checksum_size = extras.crc32c ? kTlvHead + 4 : 0;
-  if (extras.padded && (writer.at() + checksum_size) % 8 != 0) {
-    const std::uint32_t missing = (16 - kTlvHead - (writer.at() + checksum_size) % 8) % 8;
-    writer.tlv(proxy_tlv::kNoop, Bytes(nothing, missing));
-  }
+  constexpr std::uint8_t nothing[4] = {};
   const std::uint32_t checksum_at = writer.at() + kTlvHead;
   if (extras.crc32c) writer.tlv(proxy_tlv::kCrc32c, Bytes(nothing, 4));
   if (writer.full()) return 0;

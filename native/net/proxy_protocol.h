@@ -67,8 +67,6 @@ struct ProxyExtras {
   /// 16 bytes, or none.
   std::span<const std::uint8_t> unique_id{};
   bool crc32c = false;
-  /// The header's length becomes a multiple of 8, with a TLV that says nothing.
-  bool padded = false;
 };
 
 /// Writes the header into `out`; returns its length, 0 when there is no room. Addresses of two families are both written as IPv6.

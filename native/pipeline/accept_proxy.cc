@@ -73,7 +73,7 @@ bool accept(Telling& t, const net::ProxyHeader& header, std::uint32_t from) {
   t.state.counters.add(Counter::proxy_headers_accepted);
   detail.told = static_cast<std::uint8_t>(detail.told & ~told_flag::kAwaiting);
   detail.sequence_shift_in -= header.length;
-  if (t.rule.method == ClientAddressMethod::kProxyV1 || t.rule.method == ClientAddressMethod::kProxyV2) {
+  if (is_proxy(t.rule.method)) {
     begin_header(t);
   } else if (t.rule.method == ClientAddressMethod::kNone) {
     t.state.accepted_headers->release(detail.accepted);

@@ -11,9 +11,6 @@ namespace millrace {
 
 namespace {
 
-/// IPv4 option of UOA, and what its length is for clients of each family.
-constexpr std::uint8_t kIpOptionUoa = 31;
-
 enum class Purpose : std::uint8_t { kSequence = 1, kTimestamp = 2, kUniqueId = 3, kUniqueIdToo = 4 };
 
 /// A number that nobody can foretell who does not know the secret, of the server's side of the session.
@@ -28,8 +25,6 @@ std::uint64_t secret_hash(const WorkerState& state, const Session& session, Purp
   static_assert(sizeof(input) == 48, "no padding");
   return SipHash24(state.secret)({reinterpret_cast<const std::uint8_t*>(&input), sizeof(input)});
 }
-
-bool is_proxy(ClientAddressMethod method) { return method == ClientAddressMethod::kProxyV1 || method == ClientAddressMethod::kProxyV2; }
 
 }  // namespace
 
@@ -89,6 +84,14 @@ std::uint32_t write_session_header(const WorkerState& state, const Session& sess
   return net::write_proxy_v2(endpoints, datagram, extras, out);
 }
 
+void write_address_option(std::uint8_t kind, const net::ProxyEndpoints& endpoints, std::uint8_t* out) {
+  const bool ipv4 = endpoints.source.is_v4();
+  out[0] = kind;
+  out[1] = static_cast<std::uint8_t>(address_option_length(ipv4));
+  std::memcpy(out + 2, &endpoints.source_port, 2);
+  std::memcpy(out + 4, endpoints.source.bytes() + (ipv4 ? 12 : 0), ipv4 ? 4 : 16);
+}
+
 void note_crowded(Telling& telling) {
   if ((telling.detail.told & told_flag::kCrowded) != 0) return;
   telling.detail.told |= told_flag::kCrowded;
@@ -106,7 +109,7 @@ void remove_forged(WorkerState& state, Packet& packet, const PacketMeta& meta) {
     const std::uint32_t length = ip->header_length() - static_cast<std::uint32_t>(sizeof(net::Ipv4));
     // The parser has checked that they do not overrun; the list has the form of TCP's.
     net::for_each_tcp_option({options, length}, [&](std::uint8_t kind, std::uint32_t at, std::uint32_t size) {
-      if (kind != kIpOptionUoa) return;
+      if (kind != kOptionUoa) return;
       std::memset(options + at, net::tcp_option::kNop, size);
       removed++;
     });

@@ -29,6 +29,13 @@
 
 namespace millrace {
 
+/// Kind of the IPv4 option that UOA is; in a header of its own it stands, too.
+inline constexpr std::uint8_t kOptionUoa = 31;
+
+/// TOA and UOA have one form: kind, length, port, address.
+constexpr std::uint32_t address_option_length(bool ipv4) { return ipv4 ? 8 : 20; }
+void write_address_option(std::uint8_t kind, const net::ProxyEndpoints& endpoints, std::uint8_t* out);
+
 /// One packet of a told session on its way: its next hop is known, nothing has been changed yet.
 struct Telling {
   WorkerState& state;

@@ -22,12 +22,8 @@ constexpr std::uint32_t kSequenceOffset = 4;
 constexpr std::uint32_t kAcknowledgementOffset = 8;
 constexpr std::uint32_t kWindowOffset = 14;
 
-bool is_proxy(const ClientAddressRule& rule) {
-  return rule.method == ClientAddressMethod::kProxyV1 || rule.method == ClientAddressMethod::kProxyV2;
-}
-
 /// A PROXY header that the server has not acknowledged, or that has not even been sent.
-bool is_pending(const Telling& t) { return is_proxy(t.rule) && (t.detail.told & kHeaderTaken) == 0; }
+bool is_pending(const Telling& t) { return is_proxy(t.rule.method) && (t.detail.told & kHeaderTaken) == 0; }
 
 std::int32_t distance(std::uint32_t from, std::uint32_t to) { return static_cast<std::int32_t>(to - from); }
 
@@ -235,7 +231,7 @@ void tell_with_syn(Telling& t) {
       detail.told |= kTimestamps;
       detail.timestamp_shift = initial_timestamp(t.state, t.session) - TcpPatch(view.l4).get32(at);
     }
-    if (is_proxy(t.rule) && !accepts) begin_header(t);
+    if (is_proxy(t.rule.method) && !accepts) begin_header(t);
   }
   shift_inbound(t, detail.first_byte - 1 - view.sequence());
   if (t.rule.method == ClientAddressMethod::kToa && t.rule.on_syn && (detail.told & kAwaiting) == 0) insert_toa(t);
@@ -294,7 +290,7 @@ void note_syn_ack(Telling& t, const TcpView& view) {
   detail.window = view.tcp().window.host();
   if (t.rule.method != ClientAddressMethod::kToa || t.state.crowded[t.session.service] == 0) return;
   const std::uint16_t largest = largest_segment(t.state, t.session);
-  const std::uint32_t toa = toa_length((t.session.flags & session_flag::kIpv6) == 0);
+  const std::uint32_t toa = address_option_length((t.session.flags & session_flag::kIpv6) == 0);
   if (largest > toa && clamp_mss(t.packet, t.meta, static_cast<std::uint16_t>(largest - toa))) t.state.counters.add(Counter::mss_clamped);
 }
 
@@ -344,7 +340,7 @@ void begin_header(Telling& t) {
 }
 
 std::uint32_t to_server_sequence(const ClientAddressRule& rule, const SessionDetail& detail, std::uint32_t sequence) {
-  const bool unsent = is_proxy(rule) && (detail.told & (kHeaderSent | kHeaderTaken)) == 0;
+  const bool unsent = is_proxy(rule.method) && (detail.told & (kHeaderSent | kHeaderTaken)) == 0;
   return sequence + detail.sequence_shift_in - (unsent ? detail.length : 0u);
 }
 

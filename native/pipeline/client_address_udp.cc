@@ -16,19 +16,8 @@ namespace {
 /// Datagrams of a flow that carry UOA at least, as DPVS sends them (uoa_max_trail).
 constexpr std::uint16_t kLeastUoa = 3;
 constexpr std::uint8_t kProtocolUoa = 248;
-constexpr std::uint8_t kOptionUoa = 31;
 constexpr std::uint32_t kUoaHead = 4;
 constexpr std::uint32_t kIpv4Longest = 60;
-
-constexpr std::uint32_t uoa_option_length(bool ipv4) { return ipv4 ? 8 : 20; }
-
-void write_uoa_option(const net::ProxyEndpoints& endpoints, std::uint8_t* out) {
-  const bool ipv4 = endpoints.source.is_v4();
-  out[0] = kOptionUoa;
-  out[1] = static_cast<std::uint8_t>(uoa_option_length(ipv4));
-  std::memcpy(out + 2, &endpoints.source_port, 2);
-  std::memcpy(out + 4, endpoints.source.bytes() + (ipv4 ? 12 : 0), ipv4 ? 4 : 16);
-}
 
 /// The byte that says which protocol the transport header has: in the IPv6 header, or in the last one behind it.
 std::uint8_t* next_header_byte(std::uint8_t* l3, std::uint8_t* l4) {
@@ -79,7 +68,7 @@ bool plan_uoa(Telling& t) {
   if (t.detail.length >= kLeastUoa && t.session.state == SessionState::kUdpNormal) return true;
   const bool ipv4 = t.endpoints.source.is_v4();
   const bool option = is_option(t);
-  const std::uint32_t length = uoa_option_length(ipv4) + (option ? 0 : kUoaHead);
+  const std::uint32_t length = address_option_length(ipv4) + (option ? 0 : kUoaHead);
   if (option && static_cast<std::uint32_t>(t.meta.l4_offset) - t.meta.l3_offset + length > kIpv4Longest) return note_crowded(t), true;
   // Servers take it off before fragments are put together. Others of the flow will tell.
   const bool fits = t.fits(static_cast<std::int32_t>(length)) && make_headroom(t.state, t.packet, length);
@@ -121,12 +110,12 @@ void insert_uoa(Telling& t) {
   std::uint8_t* l3 = packet.data + meta.l3_offset;
   std::uint8_t* at = packet.data + before;
   if (option) {
-    write_uoa_option(t.endpoints, at);
+    write_address_option(kOptionUoa, t.endpoints, at);
   } else {
     const bool ipv4 = t.endpoints.source.is_v4();
     const std::uint8_t head[kUoaHead] = {static_cast<std::uint8_t>(ipv4 ? 0x10 : 0x20), net::kProtocolUdp, 0, static_cast<std::uint8_t>(t.uoa)};
     std::memcpy(at, head, sizeof(head));
-    write_uoa_option(t.endpoints, at + kUoaHead);
+    write_address_option(kOptionUoa, t.endpoints, at + kUoaHead);
   }
   const std::uint32_t length = meta.l3_length + t.uoa;
   if (meta.ipv6) {

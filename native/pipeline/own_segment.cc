@@ -37,22 +37,21 @@ void write_ip(std::uint8_t* l3, const FlowTuple& tuple, std::uint32_t l4_length)
   }
 }
 
+std::uint32_t tcp_header_length(const OwnSegment& segment) {
+  return static_cast<std::uint32_t>(sizeof(net::Tcp)) + (segment.timestamps ? kTimestampsLength : 0);
+}
+
+std::uint32_t ip_header_length(const OwnSegment& segment) {
+  return static_cast<std::uint32_t>(segment.tuple.destination.is_v4() ? sizeof(net::Ipv4) : sizeof(net::Ipv6));
+}
+
 }  // namespace
 
-bool make_segment(WorkerState& state, const OwnSegment& segment, const NextHop& hop, Packet& packet) {
-  const bool ipv4 = segment.tuple.destination.is_v4();
-  const auto l3_header = static_cast<std::uint32_t>(ipv4 ? sizeof(net::Ipv4) : sizeof(net::Ipv6));
-  const std::uint32_t header = static_cast<std::uint32_t>(sizeof(net::Tcp)) + (segment.timestamps ? kTimestampsLength : 0);
+std::uint32_t write_segment(const OwnSegment& segment, std::uint8_t* l3) {
+  const std::uint32_t l3_header = ip_header_length(segment), header = tcp_header_length(segment);
   const std::uint32_t l4_length = header + static_cast<std::uint32_t>(segment.payload.size());
-  if (l3_header + l4_length > hop.mtu || state.frames == nullptr) return false;
-  std::uint8_t* frame = state.frames->acquire();
-  if (frame == nullptr) return false;
-  std::memcpy(frame, &hop, 12);
-  const be16 type = ipv4 ? net::kEtherTypeIpv4 : net::kEtherTypeIpv6;
-  std::memcpy(frame + 12, &type, 2);
-  write_ip(frame + sizeof(net::Ethernet), segment.tuple, l4_length);
-
-  auto* tcp = reinterpret_cast<net::Tcp*>(frame + sizeof(net::Ethernet) + l3_header);
+  write_ip(l3, segment.tuple, l4_length);
+  auto* tcp = reinterpret_cast<net::Tcp*>(l3 + l3_header);
   tcp->source_port = segment.tuple.source_port;
   tcp->destination_port = segment.tuple.destination_port;
   tcp->sequence = be32(segment.sequence);
@@ -67,13 +66,23 @@ bool make_segment(WorkerState& state, const OwnSegment& segment, const NextHop& 
     std::memcpy(tcp + 1, words, sizeof(words));
   }
   if (!segment.payload.empty()) std::memcpy(reinterpret_cast<std::uint8_t*>(tcp) + header, segment.payload.data(), segment.payload.size());
-  net::Sum sum = net::add_address(net::add_address(0, segment.tuple.source), segment.tuple.destination);
   // The prefix of a v4-mapped address is zero in one's complement, so this holds for both families.
+  net::Sum sum = net::add_address(net::add_address(0, segment.tuple.source), segment.tuple.destination);
   sum += be32(l4_length).raw;
   sum += be32(net::kProtocolTcp).raw;
   tcp->checksum = net::finish(net::add_bytes(sum, tcp, l4_length));
+  return l3_header + l4_length;
+}
 
-  packet = Packet{frame, static_cast<std::uint32_t>(sizeof(net::Ethernet)) + l3_header + l4_length, hop.interface, 0, 0};
+bool make_segment(WorkerState& state, const OwnSegment& segment, const NextHop& hop, Packet& packet) {
+  const std::uint32_t length = ip_header_length(segment) + tcp_header_length(segment) + static_cast<std::uint32_t>(segment.payload.size());
+  if (length > hop.mtu || state.frames == nullptr) return false;
+  std::uint8_t* frame = state.frames->acquire();
+  if (frame == nullptr) return false;
+  std::memcpy(frame, &hop, 12);
+  const be16 type = segment.tuple.destination.is_v4() ? net::kEtherTypeIpv4 : net::kEtherTypeIpv6;
+  std::memcpy(frame + 12, &type, 2);
+  packet = Packet{frame, static_cast<std::uint32_t>(sizeof(net::Ethernet)) + write_segment(segment, frame + sizeof(net::Ethernet)), hop.interface, 0, 0};
   return true;
 }
 

@@ -22,6 +22,9 @@ struct OwnSegment {
   std::span<const std::uint8_t> payload{};
 };
 
+/// Writes IP and TCP header and payload, checksums included, from `l3` on. Returns how many bytes.
+std::uint32_t write_segment(const OwnSegment& segment, std::uint8_t* l3);
+
 /// Writes it into a frame of this worker's. False when there is no frame, or it is longer than the link carries.
 bool make_segment(WorkerState& state, const OwnSegment& segment, const NextHop& hop, Packet& packet);
 

@@ -249,13 +249,14 @@ void run_pipeline(WorkerState& state, Batch& batch) {
   }
 
   const NetworkView network(*state.snapshot->network);
+  const bool tells_clients = state.snapshot->services->tells_clients;
   const auto probe = [&](std::uint32_t i) {
     if (batch.verdicts[i].action == Action::kNone) [[likely]] candidates[i] = state.sessions->probe(metas[i].hash);
   };
   for (std::uint32_t i = 0; i < count && i < kProbeDistance; i++) probe(i);
   for (std::uint32_t i = 0; i < count; i++) {
     if (i + kProbeDistance < count) probe(i + kProbeDistance);
-    if (i + kDetailDistance < count && batch.verdicts[i + kDetailDistance].action == Action::kNone) {
+    if (tells_clients && i + kDetailDistance < count && batch.verdicts[i + kDetailDistance].action == Action::kNone) {
       const SessionRef ahead = candidates[i + kDetailDistance];
       if (ahead != kNoRef && state.sessions->at(ref_id(ahead)).told != 0) state.sessions->prefetch_detail(ref_id(ahead));
     }

@@ -6,6 +6,7 @@
 #include "forwarders/registry.h"
 #include "pipeline/client_address.h"
 #include "pipeline/create.h"
+#include "pipeline/own_segment.h"
 #include "pipeline/session_key.h"
 #include "pipeline/track.h"
 
@@ -15,7 +16,6 @@ namespace {
 
 /// Sessions looked at in one turn: about as long as a batch of packets takes.
 constexpr std::uint32_t kPerTurn = 512;
-constexpr std::uint8_t kTtl = 64;
 constexpr auto kTcpHeader = static_cast<std::uint32_t>(sizeof(net::Tcp));
 
 void cut(WorkerState& state, SessionId id, Session& session) {
@@ -34,11 +34,9 @@ void cut(WorkerState& state, SessionId id, Session& session) {
   session.next_hop_client = found->second == OnRemoval::kReset ? kCutReset : kCutDrop;
 }
 
-/// Makes the TCP header at `l4` a bare reset and computes its checksum.
-void write_reset(std::uint8_t* l4, const PacketMeta& meta, bool turned, std::uint32_t sequence, bool with_ack, std::uint32_t ack) {
+/// Makes the TCP header at `l4` a bare reset with these numbers and computes its checksum.
+void write_reset(std::uint8_t* l4, const PacketMeta& meta, std::uint32_t sequence, bool with_ack, std::uint32_t ack) {
   auto* tcp = reinterpret_cast<net::Tcp*>(l4);
-  tcp->source_port = turned ? meta.destination_port : meta.source_port;
-  tcp->destination_port = turned ? meta.source_port : meta.destination_port;
   tcp->sequence = be32(sequence);
   tcp->acknowledgement = be32(with_ack ? ack : 0);
   tcp->data_offset = 5 << 4;
@@ -67,14 +65,14 @@ void reset_other_side(WorkerState& state, const NetworkView& network, SessionId 
   std::uint8_t* frame = network.interfaces[hop.interface].usable ? state.frames->acquire() : nullptr;
   if (frame == nullptr) return;
 
-  std::memcpy(frame, packet.data, meta.l4_offset);
+  std::memcpy(frame, packet.data, meta.l4_offset + kTcpHeader);
   std::uint32_t sequence = tcp->sequence.host(), acknowledgement = tcp->acknowledgement.host();
   if (session.told != 0) {
     const SessionDetail& detail = state.sessions->detail(id);
     if (direction == Direction::kInbound) sequence = to_server_sequence(state.client_address_rules[detail.rule], detail, sequence);
     else acknowledgement = to_client_sequence(session, detail, acknowledgement);
   }
-  write_reset(frame + meta.l4_offset, meta, false, sequence, (tcp->flags & net::tcp_flag::kAck) != 0, acknowledgement);
+  write_reset(frame + meta.l4_offset, meta, sequence, (tcp->flags & net::tcp_flag::kAck) != 0, acknowledgement);
   Packet reset = packet;
   reset.data = frame;
   reset.length = meta.l4_offset + kTcpHeader;
@@ -103,32 +101,11 @@ void reset_sender(WorkerState& state, Packet& packet, const PacketMeta& meta) {
   auto* ethernet = reinterpret_cast<net::Ethernet*>(packet.data);
   std::memcpy(ethernet->destination, ethernet->source, 6);
   std::memcpy(ethernet->source, state.snapshot->network->interfaces[packet.interface].mac.bytes.data(), 6);
-  const auto header = static_cast<std::uint32_t>(meta.ipv6 ? sizeof(net::Ipv6) : sizeof(net::Ipv4));
-  if (meta.ipv6) {
-    auto* ip = reinterpret_cast<net::Ipv6*>(packet.data + meta.l3_offset);
-    ip->version_class_label = be32(6u << 28);
-    ip->payload_length = be16(static_cast<std::uint16_t>(kTcpHeader));
-    ip->next_header = net::kProtocolTcp;
-    ip->hop_limit = kTtl;
-    std::memcpy(ip->source, &meta.destination, 16);
-    std::memcpy(ip->destination, &meta.source, 16);
-  } else {
-    auto* ip = reinterpret_cast<net::Ipv4*>(packet.data + meta.l3_offset);
-    ip->version_ihl = 0x45;
-    ip->tos = 0;
-    ip->total_length = be16(static_cast<std::uint16_t>(header + kTcpHeader));
-    ip->id.raw = 0;
-    ip->fragment = be16(0x4000);  // don't fragment: then an identification is not needed (RFC 6864)
-    ip->ttl = kTtl;
-    ip->protocol = net::kProtocolTcp;
-    ip->source = meta.destination.v4_part();
-    ip->destination = meta.source.v4_part();
-    ip->checksum.raw = 0;
-    ip->checksum = net::finish(net::add_bytes(0, ip, sizeof(net::Ipv4)));
-  }
-  write_reset(packet.data + meta.l3_offset + header, meta, true, acknowledges ? tcp.acknowledgement.host() : 0, !acknowledges,
-              tcp.sequence.host() + taken);
-  packet.length = meta.l3_offset + header + kTcpHeader;
+  const OwnSegment reset{.tuple = {meta.destination, meta.source, meta.destination_port, meta.source_port},
+                         .sequence = acknowledges ? tcp.acknowledgement.host() : 0,
+                         .acknowledgement = acknowledges ? 0 : tcp.sequence.host() + taken,
+                         .flags = static_cast<std::uint8_t>(net::tcp_flag::kRst | (acknowledges ? 0 : net::tcp_flag::kAck))};
+  packet.length = meta.l3_offset + write_segment(reset, packet.data + meta.l3_offset);
 }
 
 }  // namespace

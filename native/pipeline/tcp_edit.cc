@@ -75,6 +75,11 @@ void set_l3_length(Packet& packet, PacketMeta& meta, std::uint32_t length) {
   packet.length = meta.l3_offset + length;
 }
 
+net::Sum tcp_sum(const Packet& packet, const PacketMeta& meta) {
+  const std::uint32_t length = static_cast<std::uint32_t>(meta.l3_offset) + meta.l3_length - meta.l4_offset;
+  return net::add_bytes(pseudo_sum(meta) + be32(length).raw, packet.data + meta.l4_offset, length);
+}
+
 void replace_front(Packet& packet, PacketMeta& meta, const NewFront& front) {
   const TcpView view(packet, meta);
   const std::uint8_t* payload = view.l4 + view.header;

@@ -105,6 +105,9 @@ void replace_front_of_datagram(Packet& packet, PacketMeta& meta, std::uint32_t l
 /// Cuts the segment's payload after its first `kept` bytes, an even number.
 void truncate_payload(Packet& packet, PacketMeta& meta, std::uint32_t kept);
 
+/// Sum of a TCP segment and its pseudo header: 0xffff when folded, if its checksum is right.
+net::Sum tcp_sum(const Packet& packet, const PacketMeta& meta);
+
 /// Writes the IP packet's length into its header and its meta; `packet.length` follows.
 void set_l3_length(Packet& packet, PacketMeta& meta, std::uint32_t length);
 

@@ -67,27 +67,6 @@ std::uint32_t write_at(std::span<const std::uint8_t> options, bool syn, std::uin
   return at;
 }
 
-void write_option(const Telling& telling, std::uint8_t* out) {
-  const net::ProxyEndpoints endpoints = endpoints_of(telling.state, telling.session, telling.detail);
-  const bool ipv4 = endpoints.source.is_v4();
-  out[0] = ipv4 ? telling.rule.kind_ipv4 : telling.rule.kind_ipv6;
-  out[1] = static_cast<std::uint8_t>(toa_length(ipv4));
-  std::memcpy(out + 2, &endpoints.source_port, 2);
-  std::memcpy(out + 4, endpoints.source.bytes() + (ipv4 ? 12 : 0), ipv4 ? 4 : 16);
-}
-
-std::uint32_t option_length(const Telling& telling) {
-  return toa_length(endpoints_of(telling.state, telling.session, telling.detail).source.is_v4());
-}
-
-bool checksum_right(const Packet& packet, const PacketMeta& meta) {
-  const std::uint32_t length = meta.l3_offset + meta.l3_length - meta.l4_offset;
-  net::Sum sum = net::add_address(net::add_address(0, meta.source), meta.destination);
-  sum += be32(length).raw;
-  sum += be32(net::kProtocolTcp).raw;
-  return net::fold(net::add_bytes(sum, packet.data + meta.l4_offset, length)) == 0xffff;
-}
-
 /// Bytes of payload for the first half of a segment that has to be divided, so that both fit with `growth` more bytes of header; 0 when
 /// two halves are not enough, or it cannot be divided: an urgent pointer counts from the whole segment.
 std::uint32_t first_half(const Telling& telling, const TcpView& view, std::int32_t growth) {
@@ -95,7 +74,7 @@ std::uint32_t first_half(const Telling& telling, const TcpView& view, std::int32
   const std::int32_t most = (static_cast<std::int32_t>(view.payload) - excess) & ~1;
   if (most <= 0 || view.payload > 2 * static_cast<std::uint32_t>(most) || view.has(net::tcp_flag::kUrg)) return 0;
   // A wrong checksum says nothing of either half.
-  return checksum_right(telling.packet, telling.meta) ? static_cast<std::uint32_t>(most) : 0;
+  return net::fold(tcp_sum(telling.packet, telling.meta)) == 0xffff ? static_cast<std::uint32_t>(most) : 0;
 }
 
 /// Cuts the segment after `first` bytes; the rest becomes telling.behind.
@@ -117,10 +96,7 @@ bool divide(Telling& telling, std::uint32_t first) {
   tcp->sequence = be32(view.sequence() + first);
   tcp->flags = static_cast<std::uint8_t>(tcp->flags & ~window_reduced);
   tcp->checksum.raw = 0;
-  net::Sum sum = net::add_address(net::add_address(0, meta.source), meta.destination);
-  sum += be32(view.header + rest).raw;
-  sum += be32(net::kProtocolTcp).raw;
-  tcp->checksum = net::finish(net::add_bytes(sum, tcp, view.header + rest));
+  tcp->checksum = net::finish(tcp_sum(behind, meta));
   if (!meta.ipv6) {
     // Two packets of one source must not share an identification, should somebody cut them (RFC 6864 4.3).
     auto* ip = reinterpret_cast<net::Ipv4*>(frame + meta.l3_offset);
@@ -156,10 +132,12 @@ std::int32_t prune_options(std::span<const std::uint8_t> options, bool syn, std:
 void insert_toa(Telling& telling) {
   const TcpView view(telling.packet, telling.meta);
   const bool syn = view.has(net::tcp_flag::kSyn);
-  const std::uint32_t toa = option_length(telling);
+  const net::ProxyEndpoints endpoints = endpoints_of(telling.state, telling.session, telling.detail);
+  const bool ipv4 = endpoints.source.is_v4();
+  const std::uint32_t toa = address_option_length(ipv4);
   std::array<std::uint8_t, sizeof(net::Tcp) + net::kMaxTcpOptions> header;
   std::memcpy(header.data(), view.l4, sizeof(net::Tcp));
-  write_option(telling, header.data() + sizeof(net::Tcp));
+  write_address_option(ipv4 ? telling.rule.kind_ipv4 : telling.rule.kind_ipv6, endpoints, header.data() + sizeof(net::Tcp));
   const std::int32_t others =
       prune_options(view.options(), syn, net::kMaxTcpOptions - toa, std::span(header).subspan(sizeof(net::Tcp) + toa));
   if (others < 0) return note_crowded(telling);

@@ -7,9 +7,6 @@
 
 namespace millrace {
 
-/// Bytes of the option for that client.
-constexpr std::uint32_t toa_length(bool ipv4) { return ipv4 ? 8 : 20; }
-
 /// Puts the option first into the segment. Where options leave no room, some go (prune_options()); where the link leaves none, the segment
 /// is divided. Where nothing helps, it leaves without, and that is noted.
 void insert_toa(Telling& telling);

@@ -20,6 +20,10 @@ enum class ClientAddressMethod : std::uint8_t {
   kProxyV2   ///< the binary one, in front of a TCP connection's bytes or of a datagram's
 };
 
+constexpr bool is_proxy(ClientAddressMethod method) {
+  return method == ClientAddressMethod::kProxyV1 || method == ClientAddressMethod::kProxyV2;
+}
+
 /// Where UOA stands.
 enum class UoaCarrier : std::uint8_t {
   kProtocol,  ///< a header between IP and UDP, IP protocol 248

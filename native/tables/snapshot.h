@@ -153,6 +153,8 @@ struct ServiceTables {
   std::vector<std::pair<ServiceSlot, RateLimits>> rated_services;
   /// By family of the outer header: 0 IPv4, 1 IPv6.
   std::array<SourceRange, 2> tunnel_sources{};
+  /// Whether some session may be `told`: some service tells its servers of their clients or accepts PROXY headers, or has done so.
+  bool tells_clients = false;
   /// Whether echo requests to VIPs and local addresses are answered.
   bool echo_replies = true;
   /// Two servers with different endpoints may be one address and port after all, because one of them stands for any port: each new

@@ -2,7 +2,6 @@
 #include "tables/table_builder.h"
 
 #include <algorithm>
-#include <tuple>
 #include <unordered_set>
 
 #include "net/headers.h"
@@ -44,46 +43,13 @@ ServiceKey endpoint_key(const IpAddress& address, be16 port, std::uint8_t protoc
   return {address, port, protocol == net::kProtocolTcp || protocol == net::kProtocolUdp ? std::uint8_t{0} : protocol};
 }
 
-/// From whom headers are accepted is asked when a connection begins, and no part of its rule.
-ClientAddressConfig without_sources(ClientAddressConfig config) {
-  config.accept_from.clear();
-  return config;
-}
-
-/// As workers read it.
-ClientAddressRule rule_of(const ClientAddressConfig& config) {
-  ClientAddressRule rule{config.method,    config.kind_ipv4,     config.kind_ipv6, config.on_syn, config.carrier, config.server_first,
-                         config.datagrams, config.when_too_big, config.unique_id, config.crc32c, 0,              {}};
-  for (const ProxyTlv& tlv : config.tlvs) {
-    const std::size_t length = tlv.value.size();
-    if (rule.tlv_length + 3 + length > rule.tlvs.size()) break;  // validated by src/config
-    std::uint8_t* at = rule.tlvs.data() + rule.tlv_length;
-    at[0] = tlv.type;
-    at[1] = static_cast<std::uint8_t>(length >> 8);
-    at[2] = static_cast<std::uint8_t>(length);
-    std::copy(tlv.value.begin(), tlv.value.end(), at + 3);
-    rule.tlv_length = static_cast<std::uint8_t>(rule.tlv_length + 3 + length);
-  }
-  return rule;
-}
-
 }  // namespace
 
 Result<void> TableBuilder::reserve() {
   if (auto r = services_.reserve(kMaxServices); !r) return r;
   if (auto r = servers_.reserve(kMaxServers); !r) return r;
-  if (auto r = rules_.reserve(kMaxClientAddressRules); !r) return r;
+  if (auto r = rules_.reserve(); !r) return r;
   return locals_.reserve(kMaxLocals);
-}
-
-std::size_t TableBuilder::new_rules(const TablesConfig& config) const {
-  std::vector<ClientAddressConfig> fresh;
-  for (const ServiceConfig& service : config.services) {
-    const ClientAddressConfig rule = without_sources(service.client_address);
-    const auto knows = [&](const auto& rules) { return std::find(rules.begin(), rules.end(), rule) != rules.end(); };
-    if (!knows(rule_configs_) && !knows(fresh)) fresh.push_back(rule);
-  }
-  return fresh.size();
 }
 
 Result<void> TableBuilder::check_limits(const TablesConfig& config) const {
@@ -121,7 +87,7 @@ Result<void> TableBuilder::check_limits(const TablesConfig& config) const {
     return Error{"limit_exceeded", "more than 65536 VIPs and local addresses, those still draining included", 0};
   }
   for (const IpAddress& address : own) locals += local_entries_.contains(address.to_string()) ? 0 : 1;
-  if (rule_configs_.size() + new_rules(config) > kMaxClientAddressRules) {
+  if (!rules_.have_room_for(config.services)) {
     return Error{"limit_exceeded", "more than 4096 different clientAddress settings since the start; restart to forget old ones", 0};
   }
   if (services > kMaxServices) return Error{"limit_exceeded", "more than 131072 services, those still draining included", 0};
@@ -300,6 +266,7 @@ void TableBuilder::apply_access(ServiceEntry& service, const ServiceConfig& conf
 void TableBuilder::apply_client_address(ServiceEntry& service, const ServiceConfig& config) {
   if (service.client_address == config.client_address) return;
   service.client_address = config.client_address;
+  tells_clients_ = true;
   service.table.reset();
   service.proxy_from.reset();
   if (!config.client_address.accept_from.empty()) {
@@ -307,12 +274,7 @@ void TableBuilder::apply_client_address(ServiceEntry& service, const ServiceConf
     for (const Prefix& prefix : config.client_address.accept_from) from->add(prefix);
     service.proxy_from = std::move(from);
   }
-  ClientAddressConfig rule = without_sources(config.client_address);
-  const auto known = std::find(rule_configs_.begin(), rule_configs_.end(), rule);
-  service.client_address_rule = static_cast<std::uint16_t>(known - rule_configs_.begin());
-  if (known != rule_configs_.end()) return;
-  rules_[rule_configs_.size()] = rule_of(rule);
-  rule_configs_.push_back(std::move(rule));
+  service.client_address_rule = rules_.number_of(config.client_address);
 }
 
 void TableBuilder::apply_timeouts(ServiceEntry& service, const ServiceConfig& config) {
@@ -547,6 +509,7 @@ std::shared_ptr<const ServiceTables> TableBuilder::build() {
   tables->locals_of_worker = locals_of({});
   tables->tunnel_sources = tunnel_sources_;
   tables->echo_replies = echo_replies_;
+  tables->tells_clients = tells_clients_;
   tables->generation = ++generation_;
   tables->timeout_tables = timeout_tables_;
   // Leavers first: an address that is a VIP now and was a local address before, or the other way round, is what it is now.
@@ -594,79 +557,6 @@ std::shared_ptr<const ServiceTables> TableBuilder::build() {
     tables->nat_hosts.insert(server.address);
   }
   return tables;
-}
-
-SlotMap TableBuilder::slot_map() const {
-  SlotMap map;
-  for (const EntryKey& key : order_) {
-    const auto found = entries_.find(key);
-    if (found == entries_.end()) continue;
-    SlotMap::Service service{found->second->name, found->second->slot, {}};
-    for (const ServerEntry& server : found->second->servers) {
-      service.servers.push_back({server.address, server.port, server.slot, server.removed});
-    }
-    map.services.push_back(std::move(service));
-  }
-  return map;
-}
-
-std::vector<IpAddress> TableBuilder::owned_addresses() const {
-  std::unordered_set<IpAddress, AddressHash> unique;
-  for (const auto& [key, entry] : entries_) {
-    for (const Prefix& vips : vips_of(*entry)) {
-      if (vips.is_host()) unique.insert(vips.address);
-    }
-  }
-  for (const auto& [text, entry] : local_entries_) unique.insert(locals_[entry.slot].address);
-  return {unique.begin(), unique.end()};
-}
-
-std::vector<Prefix> TableBuilder::owned_prefixes() const {
-  std::vector<Prefix> unique = tunnel_prefixes_;
-  for (const auto& [key, entry] : entries_) {
-    for (const Prefix& vips : vips_of(*entry)) {
-      if (!vips.is_host()) unique.push_back(vips);
-    }
-  }
-  const auto order = [](const Prefix& p) { return std::tuple(p.address.high, p.address.low, p.length); };
-  std::sort(unique.begin(), unique.end(), [&](const Prefix& a, const Prefix& b) { return order(a) < order(b); });
-  unique.erase(std::unique(unique.begin(), unique.end()), unique.end());
-  return unique;
-}
-
-std::vector<ServiceKey> TableBuilder::nat_servers() const {
-  std::unordered_set<ServiceKey, ServiceKeyHash> unique;
-  for (const auto& [key, entry] : entries_) {
-    for (const ServerEntry& server : entry->servers) {
-      if (server.mode != ForwardMode::kNat) continue;
-      if (key.protocol != 0) {
-        unique.insert({server.address, server.port, key.protocol});
-      } else {  // both protocols of ports
-        unique.insert({server.address, server.port, 6});
-        unique.insert({server.address, server.port, 17});
-      }
-    }
-  }
-  return {unique.begin(), unique.end()};
-}
-
-std::vector<ServiceMatch> TableBuilder::outbound_matches() const {
-  std::vector<ServiceMatch> all;
-  for (const EntryKey& key : order_) {
-    const auto found = entries_.find(key);
-    if (found == entries_.end() || !found->second->outbound) continue;  // what has left may still have sessions
-    all.insert(all.end(), found->second->matches.begin(), found->second->matches.end());
-  }
-  return all;
-}
-
-std::vector<IpAddress> TableBuilder::server_addresses() const {
-  std::unordered_set<IpAddress, AddressHash> unique;
-  for (const auto& [key, entry] : entries_) {
-    if (entry->outbound) continue;
-    for (const ServerEntry& server : entry->servers) unique.insert(server.address);
-  }
-  return {unique.begin(), unique.end()};
 }
 
 }  // namespace millrace

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "core/result.h"
+#include "tables/client_address_rules.h"
 #include "tables/configuration.h"
 #include "tables/slots.h"
 #include "tables/snapshot.h"
@@ -166,8 +167,6 @@ class TableBuilder {
   const ServerEntry* find_alike(const ServersByKey& servers, std::uint8_t protocol, const ServerConfig& config) const;
   bool reached_alike(const ServerEntry& server, const ServerConfig& config) const;
 
-  /// How many client address settings of `config` have not occurred yet.
-  std::size_t new_rules(const TablesConfig& config) const;
   Result<void> check_limits(const TablesConfig& config) const;
   void apply_service(const ServiceConfig& config);
   void apply_locals(const TablesConfig& config);
@@ -195,9 +194,8 @@ class TableBuilder {
   StableArray<ServiceIdentity> services_;
   StableArray<ServerIdentity> servers_;
   StableArray<LocalIdentity> locals_;
-  StableArray<ClientAddressRule> rules_;
-  /// What each of them was made from; a rule is never changed, since sessions may go by it.
-  std::vector<ClientAddressConfig> rule_configs_ = std::vector<ClientAddressConfig>(1);
+  ClientAddressRules rules_;
+  bool tells_clients_ = false;
   std::uint32_t next_service_ = 0, next_server_ = 0, next_local_ = 0, next_endpoint_ = 0;
   std::vector<ServiceSlot> free_services_;
   std::vector<ServerSlot> free_servers_;

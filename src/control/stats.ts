@@ -136,6 +136,14 @@ export class StatsReader {
     this.#serviceCrowded = workers.map((worker) => new BigUint64Array(options.dataplane.serviceCrowded(worker)));
   }
 
+  /** One counter, over all workers: little work beside read(). */
+  total(counter: string): bigint {
+    return sumOf(
+      this.#counters,
+      this.#options.counterInfo.findIndex(({ name }) => name === counter),
+    );
+  }
+
   read(slots: NativeSlotMap): Stats {
     const { counterInfo, dataplane, now } = this.#options;
     // One pass over native memory, so that totals and workers are of the same moment.

@@ -20,6 +20,8 @@ import {
 } from './addresses.js';
 
 export interface LabConfigOptions {
+  /** Seconds that a connection may be half open, where they are not those of IPVS. */
+  readonly synRecv?: number;
   readonly workers: number;
   readonly families?: readonly Family[];
   readonly weights?: Partial<Record<RealServerRole, number>>;
@@ -67,6 +69,7 @@ export function labConfig(options: LabConfigOptions): string {
     `  - name: ${interfaces.lan}`,
     'sessions:',
     `  maxPerWorker: ${options.sessionsPerWorker ?? 262144}`,
+    ...(options.synRecv === undefined ? [] : [`  timeouts: { tcp: { synRecv: ${options.synRecv} } }`]),
     '# Two per worker and address family: what the real servers see instead of the clients.',
     'localAddresses:',
     ...locals.map((address) => `  - "${address}"`),

@@ -1,5 +1,6 @@
 // The UDP client of the lab: sends datagrams from many ports and counts who answered.
-// Guarantees: one JSON line at the end, and an exit code of 0 only if every datagram was answered, each by exactly its own text.
+// Guarantees: no two sockets have the same port, as all stay open until the end; one JSON line at the end, and an exit code of 0 only if
+// every datagram was answered, each by exactly its own text.
 // A datagram without an answer is sent again up to 20 times, 250 ms apart; repeats are counted, so that loss does not hide.
 // Thread: a process of its own. Arguments: address, port, sockets (source ports), datagrams per socket, bytes per datagram (at least its text).
 import { createSocket } from 'node:dgram';
@@ -9,11 +10,13 @@ const [address = '', port = '', sockets = '1', datagrams = '1', size = '0'] = pr
 const repeatAfter = 250;
 const attempts = 20;
 const atOnce = 64;
+const opened: ReturnType<typeof createSocket>[] = [];
 
 const result = { sent: 0, answered: 0, failed: 0, repeated: 0, byServer: {} as Record<string, number>, milliseconds: 0 };
 
 async function converse(number: number): Promise<void> {
   const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
+  opened.push(socket);
   await new Promise<void>((resolve, reject) => {
     socket.once('error', reject);
     socket.connect(Number(port), address, resolve);
@@ -28,7 +31,6 @@ async function converse(number: number): Promise<void> {
       result.byServer[server] = (result.byServer[server] ?? 0) + 1;
     }
   }
-  socket.close();
 }
 
 /** Resolves with the name of the server that answered, or undefined if none did. */
@@ -64,6 +66,7 @@ await Promise.all(
     for (const number of numbers) await converse(number);
   }),
 );
+for (const socket of opened) socket.close();
 result.milliseconds = Number((hrtime.bigint() - start) / 1_000_000n);
 console.log(JSON.stringify(result));
 process.exitCode = result.failed === 0 ? 0 : 1;

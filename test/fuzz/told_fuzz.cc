@@ -95,7 +95,7 @@ Bytes frame_of(std::uint8_t kind, const Step& step, const Seen& seen) {
           .build();
     case 2:
       return from_client(step)
-          .tcp({.source_port = port, .destination_port = 80, .seq = 990u + step.offset, .ack = 5001u + (step.offset & 3u) * 0u + ((step.argument & 0x40) != 0 ? 10u : 0u),
+          .tcp({.source_port = port, .destination_port = 80, .seq = 990u + step.offset, .ack = 5001u + ((step.argument & 0x40) != 0 ? 10u : 0u),
                 .flags = static_cast<std::uint8_t>(flags | 0x10 | (step.offset == 77 ? 1 : 0)), .urgent = step.offset, .options = {options_of(step)}})
           .payload(rest_of(step))
           .payload_of(more)

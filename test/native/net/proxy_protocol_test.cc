@@ -92,18 +92,6 @@ TEST(ProxyHeaders, KeepTheNameThatAConnectionHasAlready) {
   EXPECT_EQ(Bytes(read.tlvs.begin(), read.tlvs.end()), accepted);
 }
 
-TEST(ProxyHeaders, ArePaddedToEightBytes) {
-  for (std::size_t length = 0; length < 20; length++) {
-    Bytes own = {0xe0, 0, static_cast<std::uint8_t>(length)};
-    own.resize(3 + length, 1);
-    for (const bool checksum : {false, true}) {
-      const Bytes out = written(endpoints("192.0.2.1", "192.0.2.2"), true, {.tlvs = own, .crc32c = checksum, .padded = true});
-      EXPECT_EQ(out.size() % 8, 0u) << length;
-      EXPECT_EQ(net::read_proxy_header(out, true).kind, Kind::kProxied);
-    }
-  }
-}
-
 TEST(ProxyHeaders, OfVersionOneAreReadStrictly) {
   const auto kind = [](const std::string& line) { return net::read_proxy_header(text(line), false).kind; };
   EXPECT_EQ(kind("PROXY TCP4 192.0.2.1 192.0.2.2 1 65535\r\nGET"), Kind::kProxied);

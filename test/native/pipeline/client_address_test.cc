@@ -525,7 +525,8 @@ TEST(Uoa, StandsOnThreeDatagramsAndUntilTheServerAnswers) {
       const Bytes& bytes = sent[0].bytes;
       EXPECT_EQ(bytes[six ? 20 : 23], 248);
       EXPECT_EQ(Bytes(bytes.begin() + 14 + static_cast<long>(ip_header), bytes.begin() + 14 + static_cast<long>(ip_header + header.size())), header);
-      EXPECT_EQ(read16(bytes, 14 + ip_header + header.size()), read16(bytes, 14 + ip_header + header.size())) << "UDP follows";
+      EXPECT_EQ(read16(bytes, 14 + ip_header + header.size() + 2), 5353) << "UDP follows, to the server's port";
+      EXPECT_EQ(read16(bytes, 14 + ip_header + header.size() + 4), 28);
       EXPECT_EQ(bytes.size(), 14 + ip_header + header.size() + 28);
     }
     Flow reply = reply_to(sent[0].bytes, six);

@@ -69,7 +69,9 @@ export function writeAddressConfig(lab: Lab, services: readonly AddressService[]
     `      - { address: "${service.serverAddress}", port: ${service.serverPort ?? service.port} }`,
   ]);
   const file = join(lab.directory, name);
-  writeFileSync(file, [labConfig({ workers: lab.workers }).trimEnd(), ...text, ''].join('\n'));
+  // As patient as kernels that are told to try often: their tries are up to two minutes apart, and IPVS forgets a connection after one.
+  const base = labConfig({ workers: lab.workers, synRecv: 300 });
+  writeFileSync(file, [base.trimEnd(), ...text, ''].join('\n'));
   return file;
 }
 
