@@ -23,6 +23,7 @@ const SRC_LEVELS = [
   ['errors', 'diagnostics', 'native-binding'],
   ['config', 'native'],
   ['control'],
+  ['health'],
   ['doctor', 'versions', 'explain'],
   ['load-balancer', 'create-load-balancer', 'index', 'replay'],
   ['daemon', 'lab', 'realserver', 'demo'],

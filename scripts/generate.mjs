@@ -37,24 +37,28 @@ async function configReference() {
   const { expectation } = await load('config/explain.js');
   const { TIMEOUT_PROFILES } = await load('config/timeout-profiles.js');
   const sections = [];
+  // What stands in two places is explained at the first.
+  const explained = new Map();
   const visit = (schema, name) => {
+    explained.set(JSON.stringify(schema.properties), name);
     const nested = [];
     const rows = Object.entries(schema.properties).map(([key, child]) => {
       const form = child.anyOf?.find((candidate) => candidate.type === 'object') ?? child;
       const inner = form.type === 'array' && form.items.type === 'object' ? form.items : form;
       const place = `${name === '' ? '' : `${name}.`}${key}${inner === form ? '' : '[]'}`;
-      if (inner.type === 'object') nested.push([inner, place]);
+      const known = inner.type === 'object' ? explained.get(JSON.stringify(inner.properties)) : undefined;
+      if (inner.type === 'object' && known === undefined) nested.push([inner, place]);
       const type = form.type === 'array' && inner === form ? `list: ${expectation(form.items)}` : expectation(child);
       return [
         `\`${key}\``,
-        inner.type === 'object' ? `${type}, see [${place}](#${anchor(place)})` : type,
+        inner.type === 'object' ? `${type}, see [${known ?? place}](#${anchor(known ?? place)})` : type,
         defaultOf(schema, key, child),
         child.description ?? '',
       ];
     });
     const title = name === '' ? 'Top level' : name;
     sections.push(`## ${title}\n\n${schema.description}\n\n${table(['key', 'value', 'default', 'meaning'], rows)}`);
-    for (const [inner, place] of nested) visit(inner, place);
+    for (const [inner, place] of nested) if (!explained.has(JSON.stringify(inner.properties))) visit(inner, place);
   };
   visit(validationSchema(), '');
   const states = [

@@ -12,6 +12,8 @@ import { gatherFacts } from './doctor/gather.js';
 import { hostDescription, needsOf } from './doctor/needs.js';
 import { defaultNeeds, describeProblems } from './doctor/report.js';
 import { UnsupportedHostError } from './errors.js';
+import { HealthMonitor } from './health/monitor.js';
+import { CheckerPool, type Checkers, type PoolParts } from './health/pool.js';
 import { type ConfigSource, LoadBalancer } from './load-balancer.js';
 import { loadNative } from './native.js';
 import type { NativeBinding } from './native-binding.js';
@@ -26,6 +28,8 @@ export interface CreateEnvironment {
   readonly platform: string;
   readonly load: () => NativeBinding;
   readonly gather: (load: () => NativeBinding) => HostFacts;
+  /** Runs health checks. */
+  readonly checkers: (parts: PoolParts) => Checkers;
   /** Milliseconds since 1970. */
   readonly now: () => number;
 }
@@ -34,6 +38,7 @@ const thisHost: CreateEnvironment = {
   platform: process.platform,
   load: loadNative,
   gather: (load) => gatherFacts({ load }),
+  checkers: (parts) => new CheckerPool(parts),
   now: Date.now,
 };
 
@@ -78,7 +83,16 @@ export async function createIn(
       binding,
       config,
       resolveConfig,
-      plan: (next, running) => planFor(next, running, (checked) => toNative(checked, host)),
+      plan: (next, running, present) => planFor(next, running, (checked) => toNative(checked, host, present)),
+      monitor: (parts) =>
+        new HealthMonitor({
+          ...parts,
+          checkers: (report) =>
+            environment.checkers({
+              report,
+              failed: (error) => parts.complain(`a thread of health checks ended and is replaced: ${String(error)}`),
+            }),
+        }),
       warnings: findings.filter((finding) => finding.status === 'warning'),
       now: environment.now,
     },

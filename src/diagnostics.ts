@@ -23,10 +23,19 @@ export interface DataplaneMessage {
   readonly interfaces: readonly string[];
 }
 
+/** Published when health checks take a server out or bring it back, and when a service wins or loses its quorum. */
+export interface HealthTransitionMessage {
+  readonly kind: string;
+  readonly service: string;
+  readonly server: string;
+  readonly reason: string;
+}
+
 export const configLoadChannel = channel('millrace:config:load');
 export const configApplyChannel = tracingChannel<unknown, ConfigApplyMessage>('millrace:config:apply');
 export const dataplaneStartChannel = channel('millrace:dataplane:start');
 export const dataplaneStopChannel = channel('millrace:dataplane:stop');
+export const healthTransitionChannel = channel('millrace:health:transition');
 
 const debug = debuglog('millrace');
 
@@ -34,7 +43,8 @@ if (debug.enabled) {
   const print = (message: unknown, name: string | symbol): void => {
     debug('%s %s', String(name), inspect(message, { breakLength: Number.POSITIVE_INFINITY }));
   };
-  for (const source of [configLoadChannel, dataplaneStartChannel, dataplaneStopChannel]) source.subscribe(print);
+  for (const source of [configLoadChannel, dataplaneStartChannel, dataplaneStopChannel, healthTransitionChannel])
+    source.subscribe(print);
   configApplyChannel.subscribe({
     start: (message) => print(message, 'tracing:millrace:config:apply:start'),
     end: () => undefined,

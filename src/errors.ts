@@ -195,10 +195,25 @@ export const ERROR_CATALOGUE = {
     meaning: 'The kernel refused a request about links, addresses, routes or neighbours.',
     remedy: 'See the errno in the message; CAP_NET_ADMIN is needed.',
   },
+  MILLRACE_E_UNKNOWN_SERVICE: {
+    kind: 'runtime',
+    meaning: 'The dataplane was to change a service that is not part of the configuration in force.',
+    remedy: 'Apply the whole configuration again, as SIGHUP does.',
+  },
   MILLRACE_E_NOT_RUNNING: {
     kind: 'runtime',
     meaning: 'The operation needs a running load balancer; this one has not been started or was closed.',
     remedy: 'Call it between creation and close().',
+  },
+  MILLRACE_E_CHECK_SOCKET_UNAVAILABLE: {
+    kind: 'runtime',
+    meaning: 'A health check cannot have the socket that it needs; the message says what the kernel refused.',
+    remedy: 'Correct bindAddress, bindInterface or mark of the check, or give the process CAP_NET_ADMIN and CAP_NET_RAW.',
+  },
+  MILLRACE_E_NOTIFY_SOCKET_UNAVAILABLE: {
+    kind: 'runtime',
+    meaning: 'The service manager named a socket in NOTIFY_SOCKET that does not take messages.',
+    remedy: 'Check NotifyAccess and Type of the unit; started by hand, unset NOTIFY_SOCKET.',
   },
   MILLRACE_E_COMMAND_FAILED: {
     kind: 'runtime',

@@ -4,17 +4,21 @@
 // Thread: the JavaScript thread that made it. Packets are handled by native threads, also while this thread is busy.
 import { EventEmitter } from 'node:events';
 import type { Config, ConfigInput } from './config/schema.js';
-import type { NativeConfig } from './config/to-native.js';
+import { type NativeConfig, type Presentation, serviceToNative } from './config/to-native.js';
+import { type Availabilities, keepKnown, presentService } from './control/availability.js';
 import { CrowdedServices } from './control/crowded-services.js';
 import { type ConfigChanges, diffConfigs } from './control/diff.js';
 import * as edit from './control/edit.js';
 import { fixedChanges } from './control/fixed.js';
 import { abortable, SerialQueue } from './control/serial-queue.js';
 import { type Stats, StatsReader } from './control/stats.js';
-import { configApplyChannel, dataplaneStartChannel, dataplaneStopChannel } from './diagnostics.js';
+import { TableWriter } from './control/table-writer.js';
+import { dataplaneStartChannel, dataplaneStopChannel, healthTransitionChannel } from './diagnostics.js';
 import type { Finding } from './doctor/facts.js';
 import { createError, fromNativeError } from './errors.js';
-import type { NativeApplyResult, NativeBinding, NativeDataplane, NativeInterfaceStatus } from './native-binding.js';
+import { type HealthMonitor, type HealthStatus, initialAvailability, type MonitorParts } from './health/monitor.js';
+import type { HealthEvent } from './health/service-judge.js';
+import type { NativeBinding, NativeDataplane, NativeInterfaceStatus } from './native-binding.js';
 
 export interface OperationOptions {
   /** Before the operation's turn it cancels; what has begun is finished. Rejections carry the signal's reason. */
@@ -43,6 +47,8 @@ export interface LoadBalancerEvents {
   started: [StartedEvent];
   applied: [AppliedEvent];
   warning: [WarningEvent];
+  /** A server was taken out or brought back by health checks; a service won or lost its quorum. */
+  health: [HealthEvent];
   /** A failure that no call could report, such as that of closing because a signal fired. */
   error: [Error];
   stopped: [];
@@ -55,7 +61,9 @@ export interface LoadBalancerParts {
   /** Reads a path, a URL or an object into a checked configuration. */
   readonly resolveConfig: (source: ConfigSource, signal: AbortSignal | undefined) => Promise<Config>;
   /** What the dataplane gets for a configuration, given what it runs with (undefined at the start). */
-  readonly plan: (config: Config, running: NativeConfig | undefined) => NativeConfig;
+  readonly plan: (config: Config, running: NativeConfig | undefined, present: Presentation) => NativeConfig;
+  /** Makes what checks servers. */
+  readonly monitor: (parts: Omit<MonitorParts, 'checkers'>) => HealthMonitor;
   readonly warnings: readonly Finding[];
   /** Milliseconds since 1970. */
   readonly now: () => number;
@@ -75,21 +83,29 @@ export class LoadBalancer {
   readonly #watching: NodeJS.Timeout;
   readonly #reader: StatsReader;
   #config: Config;
-  #applied: NativeApplyResult;
+  readonly #tables: TableWriter;
+  readonly #health: HealthMonitor;
+  #availability: Availabilities = new Map();
   #closing: Promise<void> | undefined;
   #lastStats: Stats | undefined;
 
-  private constructor(parts: LoadBalancerParts, plan: NativeConfig, dataplane: NativeDataplane, applied: NativeApplyResult) {
+  private constructor(parts: LoadBalancerParts, plan: NativeConfig, dataplane: NativeDataplane, tables: TableWriter) {
     this.#parts = parts;
     this.#plan = plan;
     this.#dataplane = dataplane;
     this.#config = parts.config;
-    this.#applied = applied;
+    this.#tables = tables;
     this.#reader = new StatsReader({
       dataplane,
       counterInfo: parts.binding.counterInfo(),
       workers: plan.options.workers,
       now: parts.now,
+    });
+    this.#health = parts.monitor({
+      present: (found) => this.#present(found),
+      event: (event) => this.#tellHealth(event),
+      complain: (message) => this.events.emit('warning', { message, remedy: 'See docs/health-checks.md.' }),
+      now: () => performance.now(),
     });
     this.#watching = setInterval(() => this.#watch(), 1000).unref();
   }
@@ -97,15 +113,17 @@ export class LoadBalancer {
   /** Starts a dataplane and applies the configuration; on failure nothing is left running. Use createLoadBalancer. */
   static async start(parts: LoadBalancerParts, options: OperationOptions = {}): Promise<LoadBalancer> {
     const { signal } = options;
-    const plan = parts.plan(parts.config, undefined);
+    const plan = parts.plan(parts.config, undefined, (service) => presentService(service, initialAvailability(service)));
     const dataplane = native(() => parts.binding.createDataplane(plan.options));
     try {
       await dataplane.start();
       signal?.throwIfAborted();
-      const applied = await applyTables(dataplane, plan);
+      const tables = new TableWriter(dataplane);
+      await tables.write(plan.tables);
       signal?.throwIfAborted();
-      const balancer = new LoadBalancer(parts, plan, dataplane, applied);
+      const balancer = new LoadBalancer(parts, plan, dataplane, tables);
       balancer.#announce(signal);
+      balancer.#health.configure(parts.config);
       return balancer;
     } catch (error) {
       // The first error is the one to report; stopping what did not start has nothing to add to it.
@@ -183,24 +201,67 @@ export class LoadBalancer {
 
   /** Weight 0 drains: sessions stay, new connections go elsewhere. */
   setWeight(service: string, server: edit.ServerRef, weight: number, options: OperationOptions = {}): Promise<AppliedEvent> {
-    return this.#edit((config) => edit.setWeight(config, service, server, weight), options);
+    return this.#inTurn(async () => {
+      const config = edit.setWeight(this.#config, service, server, weight);
+      await this.#writeServices(config, [service]);
+      return this.#enter(config, { servicesAdded: [], servicesRemoved: [], servicesChanged: [service], otherChanged: false });
+    }, options);
+  }
+
+  /** Which servers are up, and every check with its last verdict. */
+  health(): Promise<HealthStatus> {
+    return this.#health.status();
+  }
+
+  /** The part of it that is there at once. */
+  healthSummary(): Pick<HealthStatus, 'services' | 'servers'> {
+    return this.#health.summary();
+  }
+
+  #tellHealth(event: HealthEvent): void {
+    if (healthTransitionChannel.hasSubscribers) healthTransitionChannel.publish(event);
+    this.events.emit('health', event);
+  }
+
+  /**
+   * What health checks have found goes to the dataplane; the configuration stays as it is. All of it changes at once; a service that is
+   * not part of the configuration is passed over.
+   */
+  #present(found: Availabilities): Promise<void> {
+    return this.#queue.run(async () => {
+      if (this.closed) return;
+      const before = this.#availability;
+      this.#availability = new Map([...before, ...found]);
+      try {
+        await this.#writeServices(this.#config, [...found.keys()]);
+      } catch (error) {
+        this.#availability = before;
+        throw error;
+      }
+    });
   }
 
   /** All counters of now; after close() those of the end. Reads native memory, stops nothing. */
   stats(): Stats {
     if (this.#lastStats !== undefined) return this.#lastStats;
-    return this.#reader.read(this.#applied);
+    return this.#reader.read(this.#tables.slots);
   }
 
   /** Lets the balancer keep the process alive, as it does from the start. */
   ref(): this {
-    if (!this.closed) this.#dataplane.ref();
+    if (!this.closed) {
+      this.#dataplane.ref();
+      this.#health.ref();
+    }
     return this;
   }
 
   /** Lets the process end although the balancer runs; it is then stopped in an orderly way at exit. */
   unref(): this {
-    if (!this.closed) this.#dataplane.unref();
+    if (!this.closed) {
+      this.#dataplane.unref();
+      this.#health.unref();
+    }
     return this;
   }
 
@@ -229,7 +290,8 @@ export class LoadBalancer {
 
   async #stop(): Promise<void> {
     clearInterval(this.#watching);
-    this.#lastStats = this.#reader.read(this.#applied);
+    await this.#health.close();
+    this.#lastStats = this.#reader.read(this.#tables.slots);
     try {
       await this.#dataplane.stop();
     } catch (error) {
@@ -246,21 +308,45 @@ export class LoadBalancer {
     return this.#change(() => this.#parts.resolveConfig(change(this.#config), options.signal), options);
   }
 
-  #change(next: () => Promise<Config>, { signal }: OperationOptions): Promise<AppliedEvent> {
-    return this.#queue.run(async () => {
-      this.#refuseWhenClosed();
+  #change(next: () => Promise<Config>, options: OperationOptions): Promise<AppliedEvent> {
+    return this.#inTurn(async () => {
       const config = await next();
-      const plan = this.#parts.plan(config, this.#plan);
+      const plan = this.#parts.plan(config, this.#plan, this.#presentation);
       refuseFixedChanges(this.#plan, plan);
       // Reading a file takes a while, and closing or aborting may have come in between: nothing has reached the dataplane yet.
       this.#refuseWhenClosed();
-      signal?.throwIfAborted();
-      this.#applied = await applyTables(this.#dataplane, plan);
-      const event = { generation: this.#applied.generation, changes: diffConfigs(this.#config, config) };
-      this.#config = config;
-      this.events.emit('applied', event);
-      return event;
+      options.signal?.throwIfAborted();
+      await this.#tables.write(plan.tables);
+      return this.#enter(config, diffConfigs(this.#config, config));
+    }, options);
+  }
+
+  #inTurn<T>(operation: () => Promise<T>, { signal }: OperationOptions): Promise<T> {
+    return this.#queue.run(() => {
+      this.#refuseWhenClosed();
+      return operation();
     }, signal);
+  }
+
+  readonly #presentation: Presentation = (service) => {
+    const known = this.#availability;
+    return presentService(service, known.has(service.name) ? known.get(service.name) : initialAvailability(service));
+  };
+
+  /** Only services of `config` that are found by what they were found by. */
+  #writeServices(config: Config, names: readonly string[]): Promise<unknown> {
+    const wanted = new Set(names);
+    const services = config.services.filter((service) => wanted.has(service.name));
+    return this.#tables.writeServices(services.map((service) => serviceToNative(this.#presentation(service), config)));
+  }
+
+  #enter(config: Config, changes: ConfigChanges): AppliedEvent {
+    const event = { generation: this.#tables.slots.generation, changes };
+    this.#config = config;
+    this.#availability = keepKnown(this.#availability, config);
+    this.events.emit('applied', event);
+    this.#health.configure(config);
+    return event;
   }
 
   #refuseWhenClosed(): void {
@@ -271,19 +357,6 @@ export class LoadBalancer {
 function native<T>(call: () => T): T {
   try {
     return call();
-  } catch (error) {
-    throw fromNativeError(error);
-  }
-}
-
-async function applyTables(dataplane: NativeDataplane, plan: NativeConfig): Promise<NativeApplyResult> {
-  const message: { services: number; generation?: number } = { services: plan.tables.services.length };
-  try {
-    return await configApplyChannel.tracePromise(async () => {
-      const result = await dataplane.apply(plan.tables);
-      message.generation = result.generation;
-      return result;
-    }, message);
   } catch (error) {
     throw fromNativeError(error);
   }

@@ -4,7 +4,7 @@
  */
 
 /** Layout version of counters and configuration; the addon and this file must agree (checked at load). */
-export const NATIVE_ABI_VERSION = 1;
+export const NATIVE_ABI_VERSION = 2;
 
 export interface NativeInterfaceConfig {
   readonly name: string;
@@ -284,6 +284,11 @@ export interface NativeDataplane {
   /** Opens interfaces, attaches XDP, starts workers and the control thread. Rejects with {code, message, errno}. */
   start(): Promise<void>;
   apply(tables: NativeTables): Promise<NativeApplyResult>;
+  /**
+   * Services of the tables in force as they are from now on; what a service is found by must be what it was. All others stay, at a
+   * cost that does not depend on their servers. The result has the slots of these services alone.
+   */
+  update(services: readonly NativeServiceConfig[]): Promise<NativeApplyResult>;
   /** u64 slots of one worker in the order of `counterInfo()`; native memory, valid until stop(). */
   counters(worker: number): ArrayBuffer;
   /** u64 slots of one worker: SERVER_STATS_FIELDS per server slot. */
@@ -403,6 +408,17 @@ export interface NativeRealserver {
   removeIngressHook(interfaceName: string): void;
 }
 
+/** A socket of a health check; "" and 0: no wish. */
+export interface NativeCheckSocket {
+  readonly kind: 'stream' | 'datagram' | 'echo';
+  readonly family: 4 | 6;
+  readonly bindAddress: string;
+  /** SO_BINDTODEVICE. */
+  readonly bindInterface: string;
+  /** SO_MARK. */
+  readonly mark: number;
+}
+
 export interface NativeBinding {
   readonly abiVersion: number;
   versions(): Readonly<Record<string, string>>;
@@ -415,5 +431,9 @@ export interface NativeBinding {
   probeKernel(): { readonly xdp: string; readonly afXdp: string; readonly bpfLink: string };
   /** Installs the program with tc (clsact egress); it stays until the interface goes. */
   attachLabSteering(steering: NativeLabSteering): void;
+  /** A file descriptor, not connected, which the caller owns. Throws {code: 'check_socket_unavailable', message, errno}. */
+  openCheckSocket(wanted: NativeCheckSocket): number;
+  /** One datagram to a path or "@abstract" name, as sd_notify(3). Throws {code: 'notify_socket_unavailable', message, errno}. */
+  notifyServiceManager(socket: string, text: string): void;
   readonly realserver: NativeRealserver;
 }

@@ -12,6 +12,7 @@
 #include "addon/convert.h"
 #include "addon/dataplane_wrap.h"
 #include "addon/realserver_wrap.h"
+#include "control/check_socket.h"
 #include "lab/steering.h"
 #include "ports/interface_probe.h"
 #include "worker/replay.h"
@@ -20,7 +21,7 @@ namespace millrace::addon {
 
 namespace {
 
-constexpr int kAbiVersion = 1;
+constexpr int kAbiVersion = 2;
 
 Napi::Value thrown(Napi::Env env, const Error& error) {
   Napi::Error(env, encode_error(env, error)).ThrowAsJavaScriptException();
@@ -92,6 +93,26 @@ Napi::Value lab_steering(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+Napi::Value check_socket(const Napi::CallbackInfo& info) {
+  const auto wanted = info[0].As<Napi::Object>();
+  CheckSocketOptions options;
+  const std::string kind = text(wanted, "kind");
+  options.kind = kind == "echo" ? CheckSocketKind::kEcho : kind == "datagram" ? CheckSocketKind::kDatagram : CheckSocketKind::kStream;
+  options.ipv6 = number(wanted, "family") == 6;
+  options.bind_address = text(wanted, "bindAddress");
+  options.bind_interface = text(wanted, "bindInterface");
+  options.mark = number(wanted, "mark");
+  const auto fd = open_check_socket(options);
+  if (!fd) return thrown(info.Env(), fd.error());
+  return Napi::Number::New(info.Env(), fd.value());
+}
+
+Napi::Value notify_systemd(const Napi::CallbackInfo& info) {
+  const auto sent = notify_service_manager(info[0].As<Napi::String>(), info[1].As<Napi::String>());
+  if (!sent) return thrown(info.Env(), sent.error());
+  return info.Env().Undefined();
+}
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   auto* data = new InstanceData();  // freed with the environment
   env.SetInstanceData(data);
@@ -111,6 +132,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("probeInterfaces", Napi::Function::New(env, interfaces));
   exports.Set("probeKernel", Napi::Function::New(env, kernel));
   exports.Set("attachLabSteering", Napi::Function::New(env, lab_steering));
+  exports.Set("openCheckSocket", Napi::Function::New(env, check_socket));
+  exports.Set("notifyServiceManager", Napi::Function::New(env, notify_systemd));
   exports.Set("realserver", make_realserver(env));
   return exports;
 }

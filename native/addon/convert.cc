@@ -319,6 +319,14 @@ TablesConfig decode_tables(const Napi::Object& object) {
   return tables;
 }
 
+ServicesUpdate decode_update(const Napi::Array& services) {
+  ServicesUpdate update;
+  for (std::uint32_t i = 0; i < services.Length(); i++) {
+    update.services.push_back(decode_service(services.Get(i).As<Napi::Object>()));
+  }
+  return update;
+}
+
 ReplayOptions decode_replay(const Napi::Object& object) {
   return {text(object, "input"), text(object, "output"),
           text(object, "steering") == "wrong" ? ReplaySteering::kWrong : ReplaySteering::kFlow};

@@ -19,6 +19,7 @@ namespace millrace::addon {
 
 DataplaneOptions decode_options(const Napi::Object& object);
 TablesConfig decode_tables(const Napi::Object& object);
+ServicesUpdate decode_update(const Napi::Array& services);
 ReplayOptions decode_replay(const Napi::Object& object);
 
 std::string text(const Napi::Object& object, const char* key);

@@ -84,6 +84,13 @@ Result<ApplyOutcome> DataplaneHolder::apply(TablesConfig tables) {
   return dataplane->apply(std::move(tables));
 }
 
+Result<ApplyOutcome> DataplaneHolder::update(ServicesUpdate update) {
+  const std::lock_guard lock(turn_);
+  const std::shared_ptr<Dataplane> dataplane = running();
+  if (!dataplane) return not_running();
+  return dataplane->update(std::move(update));
+}
+
 void DataplaneHolder::stop() {
   const std::lock_guard lock(turn_);
   stopped_ = true;
@@ -95,6 +102,7 @@ void DataplaneHolder::stop() {
 Napi::Function DataplaneWrap::define(Napi::Env env) {
   return DefineClass(env, "Dataplane",
                      {InstanceMethod<&DataplaneWrap::start>("start"), InstanceMethod<&DataplaneWrap::apply>("apply"),
+                      InstanceMethod<&DataplaneWrap::update>("update"),
                       InstanceMethod<&DataplaneWrap::stop>("stop"), InstanceMethod<&DataplaneWrap::counters>("counters"),
                       InstanceMethod<&DataplaneWrap::server_stats>("serverStats"),
                       InstanceMethod<&DataplaneWrap::server_rates>("serverRates"),
@@ -141,15 +149,24 @@ Napi::Value DataplaneWrap::start(const Napi::CallbackInfo& info) {
       });
 }
 
+namespace {
+
+Napi::Value change(Napi::Env env, std::function<Result<ApplyOutcome>()> work) {
+  return Task<ApplyOutcome>::run(env, std::move(work), [](Napi::Env there, const Result<ApplyOutcome>& result) {
+    return result ? encode_outcome(there, result.value()) : there.Undefined();
+  });
+}
+
+}  // namespace
+
 Napi::Value DataplaneWrap::apply(const Napi::CallbackInfo& info) {
   const auto tables = std::make_shared<TablesConfig>(decode_tables(info[0].As<Napi::Object>()));
-  const auto holder = holder_;
-  return Task<ApplyOutcome>::run(
-      info.Env(),
-      [holder, tables] { return holder->apply(std::move(*tables)); },
-      [](Napi::Env env, const Result<ApplyOutcome>& result) {
-        return result ? encode_outcome(env, result.value()) : env.Undefined();
-      });
+  return change(info.Env(), [holder = holder_, tables] { return holder->apply(std::move(*tables)); });
+}
+
+Napi::Value DataplaneWrap::update(const Napi::CallbackInfo& info) {
+  const auto services = std::make_shared<ServicesUpdate>(decode_update(info[0].As<Napi::Array>()));
+  return change(info.Env(), [holder = holder_, services] { return holder->update(std::move(*services)); });
 }
 
 Napi::Value DataplaneWrap::stop(const Napi::CallbackInfo& info) {

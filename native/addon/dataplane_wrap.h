@@ -20,6 +20,7 @@ class DataplaneHolder {
   // Blocking, one after the other: for pool threads and the cleanup hook.
   Result<void> start();
   Result<ApplyOutcome> apply(TablesConfig tables);
+  Result<ApplyOutcome> update(ServicesUpdate update);
   void stop();
 
   /// The running dataplane or nothing. Never waits for the calls above, so that JavaScript may read statistics during them.
@@ -44,6 +45,7 @@ class DataplaneWrap : public Napi::ObjectWrap<DataplaneWrap> {
  private:
   Napi::Value start(const Napi::CallbackInfo& info);
   Napi::Value apply(const Napi::CallbackInfo& info);
+  Napi::Value update(const Napi::CallbackInfo& info);
   Napi::Value stop(const Napi::CallbackInfo& info);
   Napi::Value counters(const Napi::CallbackInfo& info);
   Napi::Value server_stats(const Napi::CallbackInfo& info);

@@ -41,7 +41,7 @@ bool is_only_an_answer(const WorkerState& state, const Packet& packet, const Pac
   const ServiceTables& tables = *state.snapshot->services;
   if (tables.outbound.empty()) return true;
   if (meta.protocol == net::kProtocolTcp) return !tcp_may_open(meta.tcp_flags);
-  if (tables.nat_servers.contains({meta.source, meta.source_port, meta.protocol})) return true;
+  if (tables.nat->endpoints.contains({meta.source, meta.source_port, meta.protocol})) return true;
   // It answers from any port: it depends on whether somebody has asked.
   if (packet.hops != 0 || state.session_owners == nullptr) return false;
   const std::uint32_t owner = state.session_owners->find(meta.hash);

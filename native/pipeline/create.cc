@@ -44,7 +44,7 @@ bool answers_are_taken(const WorkerState& state, const Session& session, const S
 /// as from nowhere. Such a session has a local address towards the server.
 ForwardMode mode_for(const WorkerState& state, const ServerIdentity& server, const PacketMeta& meta) {
   const bool hairpin = server.mode == ForwardMode::kNat && meta.source_port.raw != 0 &&
-                       state.snapshot->services->nat_hosts.contains(meta.source);
+                       state.snapshot->services->nat->hosts.contains(meta.source);
   return hairpin ? ForwardMode::kFullNat : server.mode;
 }
 

@@ -36,7 +36,7 @@ inline Verdict to_owner(WorkerState& state, const Packet& packet, std::uint64_t 
 
 /// Whether this comes from where a server in mode nat answers from.
 inline bool is_from_nat_server(const WorkerState& state, const PacketMeta& meta) {
-  const auto& servers = state.snapshot->services->nat_servers;
+  const auto& servers = state.snapshot->services->nat->endpoints;
   if (servers.empty() || meta.ipv6 == meta.source.is_v4()) return false;
   return servers.contains({meta.source, meta.source_port, meta.protocol}) || servers.contains({meta.source, be16(0), meta.protocol});
 }

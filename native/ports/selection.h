@@ -28,7 +28,7 @@ std::optional<IpAddress> steerable_destination(std::span<const std::uint8_t> fra
 class AnswerSelection {
  public:
   AnswerSelection() = default;
-  /// `servers` as in ServiceTables::nat_servers; `kernel` are the host's own addresses.
+  /// `servers` as in NatServers::endpoints; `kernel` are the host's own addresses.
   AnswerSelection(std::span<const ServiceKey> servers, std::span<const IpAddress> kernel);
 
   /// Whether the frame comes from such a server's port, is a fragment from such a server, or an ICMP error about a packet to one.

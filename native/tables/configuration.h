@@ -109,4 +109,10 @@ struct TablesConfig {
   TimeoutTable timeouts_ms{};
 };
 
+/// Services of the current configuration as they are from now on; the others, and everything else, stay. What a service is found by,
+/// its VIPs, ports, protocol or matches, must be what it was.
+struct ServicesUpdate {
+  std::vector<ServiceConfig> services;
+};
+
 }  // namespace millrace

@@ -124,6 +124,14 @@ enum class OnRemoval : std::uint8_t {
 /// Per worker: its local addresses by family (0 IPv4, 1 IPv6).
 using LocalsOfWorkers = std::vector<std::array<std::vector<LocalSlot>, 2>>;
 
+/// Servers in mode nat, which answer to the client itself; those that drain included.
+struct NatServers {
+  /// Address, port and protocol; port 0: any.
+  std::unordered_set<ServiceKey, ServiceKeyHash> endpoints;
+  /// Their addresses.
+  std::unordered_set<IpAddress, AddressHash> hosts;
+};
+
 /// Services and local addresses: changes with the configuration.
 struct ServiceTables {
   std::unordered_map<ServiceKey, const ServiceTable*, ServiceKeyHash> services;
@@ -132,10 +140,8 @@ struct ServiceTables {
   std::unordered_map<IpAddress, OwnedAddress, AddressHash> owned;
   /// Prefixes whose addresses are VIPs, beside those in `owned`.
   PrefixSet owned_prefixes;
-  /// Address, port and protocol of servers that answer to the client itself (NAT); port 0: any.
-  std::unordered_set<ServiceKey, ServiceKeyHash> nat_servers;
-  /// Their addresses.
-  std::unordered_set<IpAddress, AddressHash> nat_hosts;
+  /// Never nullptr. Shared with the tables before, as long as no such server comes or goes: there may be a hundred thousand.
+  std::shared_ptr<const NatServers> nat = std::make_shared<const NatServers>();
   /// The addresses that servers see.
   LocalsOfWorkers locals_of_worker;
   /// Rules of the outbound gateway, for packets to addresses that are not ours, and the addresses of each of them.

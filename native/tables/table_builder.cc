@@ -22,6 +22,12 @@ Slot take_slot(std::vector<Slot>& free_slots, std::uint32_t& next) {
   return slot;
 }
 
+Error too_many_rules() {
+  return {"limit_exceeded", "more than 4096 different clientAddress settings since the start; restart to forget old ones", 0};
+}
+
+Error too_many_servers() { return {"limit_exceeded", "more than 262144 servers, those still draining included", 0}; }
+
 /// The `bits` last bits of a 16-byte address, as a mask.
 IpAddress last_bits(std::uint32_t bits) {
   std::uint8_t mask[16] = {};
@@ -52,6 +58,13 @@ Result<void> TableBuilder::reserve() {
   return locals_.reserve(kMaxLocals);
 }
 
+std::size_t TableBuilder::new_servers(const ServiceEntry& known, const ServiceConfig& config) const {
+  const ServersByKey present = servers_by_key(known);
+  return static_cast<std::size_t>(std::count_if(config.servers.begin(), config.servers.end(), [&](const ServerConfig& server) {
+    return find_alike(present, config.protocol, server) == nullptr;
+  }));
+}
+
 Result<void> TableBuilder::check_limits(const TablesConfig& config) const {
   // Slots in use now may all have to stay, so what is new counts beside them.
   std::size_t servers = next_server_ - free_servers_.size();
@@ -64,10 +77,7 @@ Result<void> TableBuilder::check_limits(const TablesConfig& config) const {
       servers += service.servers.size();
       continue;
     }
-    const ServersByKey present = servers_by_key(*known->second);
-    for (const ServerConfig& server : service.servers) {
-      if (find_alike(present, service.protocol, server) == nullptr) servers++;
-    }
+    servers += new_servers(*known->second, service);
   }
   std::vector<IpAddress> own = config.local_addresses;
   for (const ServiceConfig& service : config.services) own.insert(own.end(), service.pool.begin(), service.pool.end());
@@ -87,11 +97,9 @@ Result<void> TableBuilder::check_limits(const TablesConfig& config) const {
     return Error{"limit_exceeded", "more than 65536 VIPs and local addresses, those still draining included", 0};
   }
   for (const IpAddress& address : own) locals += local_entries_.contains(address.to_string()) ? 0 : 1;
-  if (!rules_.have_room_for(config.services)) {
-    return Error{"limit_exceeded", "more than 4096 different clientAddress settings since the start; restart to forget old ones", 0};
-  }
+  if (!rules_.have_room_for(config.services)) return too_many_rules();
   if (services > kMaxServices) return Error{"limit_exceeded", "more than 131072 services, those still draining included", 0};
-  if (servers > kMaxServers) return Error{"limit_exceeded", "more than 262144 servers, those still draining included", 0};
+  if (servers > kMaxServers) return too_many_servers();
   if (locals > kMaxLocals) return Error{"limit_exceeded", "more than 65536 local addresses, those still draining included", 0};
   return {};
 }
@@ -119,6 +127,22 @@ Result<std::shared_ptr<const ServiceTables>> TableBuilder::apply(const TablesCon
     order_.push_back(key);
     if (!entry->removed) remove_service(*entry);
   }
+  count_leavers();
+  return build();
+}
+
+Result<std::shared_ptr<const ServiceTables>> TableBuilder::update(const ServicesUpdate& update) {
+  std::size_t servers = next_server_ - free_servers_.size();
+  for (const ServiceConfig& service : update.services) {
+    const auto known = entries_.find(key_of(service));
+    if (known == entries_.end() || known->second->removed) {
+      return Error{"unknown_service", "service " + service.name + " is not part of the configuration in force", 0};
+    }
+    servers += new_servers(*known->second, service);
+  }
+  if (servers > kMaxServers) return too_many_servers();
+  if (!rules_.have_room_for(update.services)) return too_many_rules();
+  for (const ServiceConfig& service : update.services) apply_service(service);
   count_leavers();
   return build();
 }
@@ -158,6 +182,7 @@ void TableBuilder::enter(ServiceTables& tables, const ServiceEntry& entry) {
 
 void TableBuilder::record(ServiceEntry& service, ServiceChange::Kind kind, ServerSlot slot, std::uint32_t weight) {
   service.changes.push_back({++service.serial, kind, slot, weight});
+  if (kind != ServiceChange::Kind::kEdit) membership_++;
   service.table.reset();
 }
 
@@ -182,6 +207,7 @@ bool TableBuilder::reached_alike(const ServerEntry& server, const ServerConfig& 
 
 ServerSlot TableBuilder::new_server(ServiceEntry& service, const ServerConfig& config) {
   const ServerSlot slot = take_slot(free_servers_, next_server_);
+  if (config.mode == ForwardMode::kNat) nat_.reset();
   if (slot_taken_) slot_taken_(slot);
   servers_[slot] =
       ServerIdentity{config.address,       config.port,
@@ -199,6 +225,7 @@ void TableBuilder::remove_service(ServiceEntry& service) {
     server.removed = true;
   }
   service.list.clear();
+  service.look_at_servers();
   refresh_table(service);
 }
 
@@ -241,16 +268,14 @@ void TableBuilder::apply_service(const ServiceConfig& config) {
     service.table.reset();
   }
   apply_servers(service, config.servers);
+  service.look_at_servers();
   apply_rates(service, config);
   refresh_table(service);
 }
 
 void TableBuilder::apply_rates(ServiceEntry& service, const ServiceConfig& config) {
   service.rates = config.rates;
-  std::uint32_t rated = service.rates.none() ? 0 : kServiceRated;
-  for (const ServerEntry& server : service.servers) {
-    if (!server.rates.none()) rated |= kServersRated;
-  }
+  const std::uint32_t rated = (service.rates.none() ? 0 : kServiceRated) | (service.rated_servers ? kServersRated : 0);
   __atomic_store_n(&services_[service.slot].rated, rated, __ATOMIC_RELAXED);
 }
 
@@ -370,9 +395,7 @@ void TableBuilder::refresh_table(ServiceEntry& service) {
   table->access = service.access;
   table->client_address = service.client_address_rule;
   table->proxy_from = service.proxy_from;
-  table->limited = service.max_connections != 0 || std::any_of(service.servers.begin(), service.servers.end(), [](const auto& server) {
-                     return !server.removed && server.limits.upper != 0;
-                   });
+  table->limited = service.max_connections != 0 || service.limited_servers;
   service.table = std::move(table);
 }
 
@@ -458,12 +481,20 @@ void TableBuilder::release_endpoint(const EndpointKey& key) {
   endpoints_.erase(found);
 }
 
+void TableBuilder::ServiceEntry::look_at_servers() {
+  leaving_servers = 0;
+  rated_servers = limited_servers = any_port_servers = false;
+  for (const ServerEntry& server : servers) {
+    if (server.removed) leaving_servers++;
+    if (!server.rates.none()) rated_servers = true;
+    if (!server.removed && server.limits.upper != 0) limited_servers = true;
+    if (server.port.raw == 0 && server.mode == ForwardMode::kFullNat) any_port_servers = true;
+  }
+}
+
 void TableBuilder::count_leavers() {
   leavers_ = leaving_locals_.size();
-  for (const auto& [key, entry] : entries_) {
-    if (entry->removed) leavers_++;
-    for (const ServerEntry& server : entry->servers) leavers_ += server.removed ? 1 : 0;
-  }
+  for (const auto& [key, entry] : entries_) leavers_ += entry->leaving_servers + (entry->removed ? 1 : 0);
   for (const auto& [text, entry] : local_entries_) leavers_ += entry.removed ? 1 : 0;
 }
 
@@ -475,12 +506,18 @@ std::shared_ptr<const ServiceTables> TableBuilder::reclaim(const std::function<s
   leaving_locals_.clear();
   for (auto entry = entries_.begin(); entry != entries_.end();) {
     ServiceEntry& service = *entry->second;
+    if (service.leaving_servers == 0 && !service.removed) {
+      ++entry;
+      continue;
+    }
     std::erase_if(service.servers, [&](const ServerEntry& server) {
       if (!server.removed || sessions_on_server(server.slot) != 0) return false;
       release_endpoint(endpoint_key(server.address, server.port, service.key.protocol));
       free_servers_.push_back(server.slot);
+      if (server.mode == ForwardMode::kNat) nat_.reset();
       return true;
     });
+    service.look_at_servers();
     if (service.removed && service.servers.empty()) {
       free_services_.push_back(service.slot);
       if (service.timeouts != 0) timeout_users_[service.timeouts]--;
@@ -529,9 +566,10 @@ std::shared_ptr<const ServiceTables> TableBuilder::build() {
   for (const auto& [key, entry] : entries_) {
     // Those that were removed, too: their sessions go on.
     if (!entry->rates.none()) tables->rated_services.push_back({entry->slot, entry->rates});
+    if (entry->any_port_servers) tables->endpoints_overlap = true;
+    if (!entry->rated_servers && entry->leaving_servers == 0) continue;
     for (const ServerEntry& server : entry->servers) {
       if (!server.rates.none()) tables->rated_servers.push_back({server.slot, server.rates});
-      if (server.port.raw == 0 && server.mode == ForwardMode::kFullNat) tables->endpoints_overlap = true;
       if (server.removed && !server.replaced && entry->on_removal != OnRemoval::kKeep) {
         tables->removed[server.slot] = entry->on_removal;
       }
@@ -547,15 +585,22 @@ std::shared_ptr<const ServiceTables> TableBuilder::build() {
       for (const ServerView& server : entry->list) tables->counted.push_back(server.slot);
     }
     if (entry->max_connections != 0) tables->limited_services.push_back({entry->slot, plain_limit(entry->max_connections)});
-    for (const ServerEntry& server : entry->servers) {
-      if (!server.removed && server.limits.upper != 0) tables->limited_servers.push_back({server.slot, server.limits});
+    if (entry->limited_servers) {
+      for (const ServerEntry& server : entry->servers) {
+        if (!server.removed && server.limits.upper != 0) tables->limited_servers.push_back({server.slot, server.limits});
+      }
     }
     tables->owners.push_back(entry->table);
   }
-  for (const ServiceKey& server : nat_servers()) {
-    tables->nat_servers.insert(server);
-    tables->nat_hosts.insert(server.address);
+  if (!nat_) {
+    auto nat = std::make_shared<NatServers>();
+    for (const ServiceKey& server : nat_servers()) {
+      nat->endpoints.insert(server);
+      nat->hosts.insert(server.address);
+    }
+    nat_ = std::move(nat);
   }
+  tables->nat = nat_;
   return tables;
 }
 

@@ -45,6 +45,10 @@ class TableBuilder {
 
   /// Makes `config` the current one and returns new tables. On an error (a limit) nothing has changed.
   Result<std::shared_ptr<const ServiceTables>> apply(const TablesConfig& config);
+  /// The same for a few services: what the others are is not looked at. Errors: unknown_service, limit_exceeded.
+  Result<std::shared_ptr<const ServiceTables>> update(const ServicesUpdate& update);
+  /// Rises when a server joins or leaves a service, in apply() or in update().
+  std::uint64_t membership() const { return membership_; }
 
   /// Frees slots of what has left the configuration and is used by no session any more. Call only when every worker has left the
   /// tables before those that the last apply() or reclaim() returned. The functions return the number of sessions on a slot, over
@@ -58,6 +62,8 @@ class TableBuilder {
   bool has_leavers() const { return leavers_ != 0; }
 
   SlotMap slot_map() const;
+  /// Of these services alone.
+  SlotMap slot_map(const std::vector<ServiceConfig>& services) const;
   /// VIPs and local addresses, those that only old sessions use included.
   std::vector<IpAddress> owned_addresses() const;
   /// The same for prefixes of VIPs, and what errors about tunnels' packets are sent to: the ranges of their outer sources.
@@ -148,6 +154,13 @@ class TableBuilder {
     ClientAddressConfig client_address{};
     std::uint16_t client_address_rule = 0;
     std::shared_ptr<const PrefixSet> proxy_from{};
+    /// What its servers give build() and count_leavers() to do: of most there is nothing, and then they are not looked at.
+    std::uint32_t leaving_servers = 0;
+    bool rated_servers = false;
+    bool limited_servers = false;
+    bool any_port_servers = false;
+
+    void look_at_servers();
   };
   struct Endpoint {
     std::uint32_t id;
@@ -168,6 +181,8 @@ class TableBuilder {
   bool reached_alike(const ServerEntry& server, const ServerConfig& config) const;
 
   Result<void> check_limits(const TablesConfig& config) const;
+  std::size_t new_servers(const ServiceEntry& known, const ServiceConfig& config) const;
+  static SlotMap::Service slots_of(const ServiceEntry& entry);
   void apply_service(const ServiceConfig& config);
   void apply_locals(const TablesConfig& config);
   LocalsOfWorkers locals_of(const std::string& pool) const;
@@ -216,7 +231,10 @@ class TableBuilder {
   /// Timeouts of services and how many have each; the first is never used. Places are used again, so that an index stays what it is.
   std::vector<TimeoutTable> timeout_tables_ = std::vector<TimeoutTable>(1);
   std::vector<std::uint32_t> timeout_users_ = {1};
+  /// As built last; nullptr: a server in mode nat has come or gone since.
+  std::shared_ptr<const NatServers> nat_;
   std::size_t leavers_ = 0;
+  std::uint64_t membership_ = 0;
   std::uint64_t generation_ = 0;
 };
 

@@ -8,16 +8,28 @@
 
 namespace millrace {
 
+SlotMap::Service TableBuilder::slots_of(const ServiceEntry& entry) {
+  SlotMap::Service service{entry.name, entry.slot, {}};
+  for (const ServerEntry& server : entry.servers) {
+    service.servers.push_back({server.address, server.port, server.slot, server.removed});
+  }
+  return service;
+}
+
 SlotMap TableBuilder::slot_map() const {
   SlotMap map;
   for (const EntryKey& key : order_) {
     const auto found = entries_.find(key);
-    if (found == entries_.end()) continue;
-    SlotMap::Service service{found->second->name, found->second->slot, {}};
-    for (const ServerEntry& server : found->second->servers) {
-      service.servers.push_back({server.address, server.port, server.slot, server.removed});
-    }
-    map.services.push_back(std::move(service));
+    if (found != entries_.end()) map.services.push_back(slots_of(*found->second));
+  }
+  return map;
+}
+
+SlotMap TableBuilder::slot_map(const std::vector<ServiceConfig>& services) const {
+  SlotMap map;
+  for (const ServiceConfig& service : services) {
+    const auto found = entries_.find(key_of(service));
+    if (found != entries_.end()) map.services.push_back(slots_of(*found->second));
   }
   return map;
 }

@@ -94,9 +94,9 @@ void ControlThread::stop() {
   done_.notify_all();
 }
 
-Result<ApplyOutcome> ControlThread::apply(TablesConfig config) {
+Result<ApplyOutcome> ControlThread::perform(Change change) {
   Task task;
-  task.config = std::move(config);
+  task.change = std::move(change);
   std::unique_lock lock(mutex_);
   if (stopping_) return Error{"not_running", "the balancer has been stopped; create a new one", 0};
   waiting_.push_back(&task);
@@ -166,7 +166,7 @@ void ControlThread::take_tasks(std::uint64_t now) {
       task = waiting_.front();
       waiting_.pop_front();
     }
-    const Result<void> applied = apply_now(*task, now);
+    const Result<void> applied = std::visit([&](const auto& change) { return apply_now(*task, change, now); }, task->change);
     const std::lock_guard lock(mutex_);
     if (applied) {
       published_tasks_.push_back(task);
@@ -178,8 +178,29 @@ void ControlThread::take_tasks(std::uint64_t now) {
   }
 }
 
-Result<void> ControlThread::apply_now(Task& task, std::uint64_t now) {
-  const TablesConfig& config = task.config;
+Result<void> ControlThread::apply_now(Task& task, const ServicesUpdate& update, std::uint64_t now) {
+  const std::uint64_t membership = builder_.membership();
+  auto tables = builder_.update(update);
+  if (!tables) return tables.error();
+  if (auto r = publish_tables(task, std::move(tables).value(), builder_.membership() != membership, now); !r) return r;
+  task.outcome = ApplyOutcome{next_.services->generation, builder_.slot_map(update.services)};
+  return {};
+}
+
+Result<void> ControlThread::publish_tables(Task& task, std::shared_ptr<const ServiceTables> tables, bool servers_changed,
+                                           std::uint64_t now) {
+  if (servers_changed) network_->set_servers(builder_.server_addresses(), now);
+  next_.services = std::move(tables);
+  // Workers know an address before its packets come, and still know it when the last ones do.
+  publish();
+  tables_epoch_ = parts_.published->epoch();
+  task.servers_changed = servers_changed;
+  task.epoch = tables_epoch_;
+  task.deadline_ms = now + kResolveWaitMs;
+  return servers_changed ? own_addresses(now) : Result<void>();
+}
+
+Result<void> ControlThread::apply_now(Task& task, const TablesConfig& config, std::uint64_t now) {
   for (const ServiceConfig& service : config.services) {
     // Of a prefix the kernel may hold some: they stay its own.
     for (const Prefix& vips : vips_of(service)) {
@@ -206,17 +227,9 @@ Result<void> ControlThread::apply_now(Task& task, std::uint64_t now) {
     neighbours.push_back({neighbour.address, neighbour.mac, interface_number(parts_.interfaces, neighbour.interface)});
   }
   network_->configure(std::move(routes), std::move(neighbours), now);
-  network_->set_servers(builder_.server_addresses(), now);
-
-  next_.services = std::move(tables).value();
   next_.timeouts_ms = config.timeouts_ms;
-  // Workers know an address before its packets come, and still know it when the last ones do.
-  publish();
-  tables_epoch_ = parts_.published->epoch();
-  if (auto r = own_addresses(now); !r) return r;
+  if (auto r = publish_tables(task, std::move(tables).value(), true, now); !r) return r;
   task.outcome = ApplyOutcome{next_.services->generation, builder_.slot_map()};
-  task.epoch = tables_epoch_;
-  task.deadline_ms = now + kResolveWaitMs;
   return {};
 }
 
@@ -265,7 +278,8 @@ void ControlThread::leave_to_kernel() {
 void ControlThread::finish_tasks(std::uint64_t now) {
   const std::lock_guard lock(mutex_);
   std::erase_if(published_tasks_, [&](Task* task) {
-    const bool reached = parts_.published->all_reached(task->epoch) && network_->pending_servers() == 0;
+    const bool reached =
+        parts_.published->all_reached(task->epoch) && (!task->servers_changed || network_->pending_servers() == 0);
     if (!reached && now < task->deadline_ms) return false;
     task->done = true;
     done_.notify_all();

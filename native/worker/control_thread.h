@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <variant>
 #include <vector>
 
 #include "control/announcer.h"
@@ -47,15 +48,19 @@ class ControlThread {
   void start();
   void stop();
   /// Blocks until the configuration is in force or refused.
-  Result<ApplyOutcome> apply(TablesConfig config);
+  Result<ApplyOutcome> apply(TablesConfig config) { return perform(std::move(config)); }
+  /// The same for some services of the configuration in force; the outcome has the slots of these alone.
+  Result<ApplyOutcome> update(ServicesUpdate update) { return perform(std::move(update)); }
 
  private:
+  using Change = std::variant<TablesConfig, ServicesUpdate>;
   struct Task {
-    TablesConfig config;
+    Change change;
     Result<ApplyOutcome> outcome = ApplyOutcome{};
     /// Of a configuration that is published: what must still happen before the caller hears of it.
     std::uint64_t epoch = 0;
     std::uint64_t deadline_ms = 0;
+    bool servers_changed = false;
     bool done = false;
   };
 
@@ -64,7 +69,11 @@ class ControlThread {
   void wait_for_events(std::uint64_t now_ms);
   void take_requests(std::uint64_t now_ms);
   void take_tasks(std::uint64_t now_ms);
-  Result<void> apply_now(Task& task, std::uint64_t now_ms);
+  Result<ApplyOutcome> perform(Change change);
+  Result<void> apply_now(Task& task, const TablesConfig& config, std::uint64_t now_ms);
+  Result<void> apply_now(Task& task, const ServicesUpdate& update, std::uint64_t now_ms);
+  /// Publishes new tables. The task is done when all workers have them and, where servers came or went, the next hops are known.
+  Result<void> publish_tables(Task& task, std::shared_ptr<const ServiceTables> tables, bool servers_changed, std::uint64_t now_ms);
   void finish_tasks(std::uint64_t now_ms);
   void follow_network(std::uint64_t now_ms);
   void free_leavers(std::uint64_t now_ms);

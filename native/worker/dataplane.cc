@@ -176,6 +176,8 @@ Dataplane::Dataplane(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
 Dataplane::~Dataplane() { stop(); }
 
+Result<ApplyOutcome> Dataplane::update(ServicesUpdate update) { return parts_->control->update(std::move(update)); }
+
 Result<ApplyOutcome> Dataplane::apply(TablesConfig config) { return parts_->control->apply(std::move(config)); }
 
 void Dataplane::stop() {

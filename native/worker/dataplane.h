@@ -47,6 +47,9 @@ class Dataplane {
   /// Makes `config` the current one. Returns when every worker has it and the servers' next hops are resolved, or a second later.
   /// Errors: address_on_kernel, limit_exceeded, not_running, those of XdpAttachment::set_owned_addresses.
   Result<ApplyOutcome> apply(TablesConfig config);
+  /// The same for some services of the configuration in force, at a cost that does not depend on the sizes of the others.
+  /// Errors: unknown_service, limit_exceeded, not_running.
+  Result<ApplyOutcome> update(ServicesUpdate update);
   void stop();
 
   std::uint32_t workers() const;

@@ -69,6 +69,16 @@ export interface ClientAddressFacts {
   readonly tlvs: readonly TlvFacts[];
 }
 
+export interface CheckFacts {
+  readonly type: Fact<string> | undefined;
+  /** Keys that are there, whatever their values. */
+  readonly keys: readonly Fact<string>[];
+  /** Program of a script. */
+  readonly command: Fact<string> | undefined;
+  /** Some server that it checks has no port, neither its own nor the service's. */
+  readonly portless: boolean;
+}
+
 export interface ServiceFacts {
   readonly path: ConfigPath;
   readonly name: Fact<string> | undefined;
@@ -109,6 +119,11 @@ export interface ServiceFacts {
   readonly clientAddress: ClientAddressFacts | undefined;
   /** Balancers in front, and where the key stands. */
   readonly acceptProxy: Fact<readonly Fact<Prefix>[]> | undefined;
+  /** Of the service, then of its servers. */
+  readonly checks: readonly CheckFacts[];
+  /** Programs of `health.notify`. */
+  readonly notifyCommands: readonly Fact<string>[];
+  /** The sorry server is the last one. */
   readonly servers: readonly ServerFacts[];
 }
 
@@ -202,6 +217,20 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
     return Object.keys(held)
       .map((key) => ({ value: key, path: [...path, key] }))
       .filter((key) => usable(key.path));
+  }
+
+  function checksOf(service: ConfigPath): CheckFacts[] {
+    const servers = places([...service, 'servers']);
+    const hasPort = read([...service, 'port'], number) !== undefined;
+    const lacksPort = (server: ConfigPath): boolean => !hasPort && !given([...server, 'port']);
+    return [service, ...servers].flatMap((owner) =>
+      places([...owner, 'healthChecks']).map((place) => ({
+        type: read([...place, 'type'], text),
+        keys: keysOf(place),
+        command: read([...place, 'command', 0], text),
+        portless: owner === service ? servers.some(lacksPort) : lacksPort(owner),
+      })),
+    );
   }
 
   function emptyRateLimit(owner: ConfigPath): ConfigPath | undefined {
@@ -338,25 +367,29 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
             value: list([...path, 'acceptProxy', 'from'], (held) => parseVips(text(held) ?? '')),
           }
         : undefined,
-      servers: places([...path, 'servers']).map((server) => {
-        const portPath = [...(given([...server, 'port']) ? server : path), 'port'];
-        const port = read(portPath, number);
-        const ports = read(portPath, parsePorts);
-        return {
-          path: server,
-          address: read([...server, 'address'], address),
-          id: read([...server, 'id'], number),
-          port,
-          portKnown: ports !== undefined || !given(portPath),
-          ownPort: read([...server, 'port'], number),
-          mode: read([...(given([...server, 'mode']) ? server : path), 'mode'], forwardMode),
-          tunnelPort: read([...server, 'tunnelPort'], number),
-          upperThreshold: read([...server, 'upperThreshold'], number),
-          upperThresholdGiven: given([...server, 'upperThreshold']),
-          lowerThreshold: read([...server, 'lowerThreshold'], number),
-          emptyRateLimit: emptyRateLimit(server),
-        };
-      }),
+      checks: checksOf(path),
+      notifyCommands: keysOf([...path, 'health', 'notify']).flatMap((key) => read([...key.path, 0], text) ?? []),
+      servers: [...places([...path, 'servers']), ...(given([...path, 'sorryServer']) ? [[...path, 'sorryServer']] : [])].map(
+        (server) => {
+          const portPath = [...(given([...server, 'port']) ? server : path), 'port'];
+          const port = read(portPath, number);
+          const ports = read(portPath, parsePorts);
+          return {
+            path: server,
+            address: read([...server, 'address'], address),
+            id: read([...server, 'id'], number),
+            port,
+            portKnown: ports !== undefined || !given(portPath),
+            ownPort: read([...server, 'port'], number),
+            mode: read([...(given([...server, 'mode']) ? server : path), 'mode'], forwardMode),
+            tunnelPort: read([...server, 'tunnelPort'], number),
+            upperThreshold: read([...server, 'upperThreshold'], number),
+            upperThresholdGiven: given([...server, 'upperThreshold']),
+            lowerThreshold: read([...server, 'lowerThreshold'], number),
+            emptyRateLimit: emptyRateLimit(server),
+          };
+        },
+      ),
     })),
   };
 }

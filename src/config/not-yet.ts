@@ -30,10 +30,6 @@ const clientAddress: NotYet = {
   reason: 'how servers learn the address of the client is said by the key clientAddress of a service',
   remedy: 'write clientAddress with the method toa, uoa, proxy-v1 or proxy-v2',
 };
-const healthChecks: NotYet = {
-  reason: 'health checks are not part of this version',
-  remedy: 'remove the key; a checker of your own can set weights: weight 0 drains a server',
-};
 
 /** By key, in small letters, without hyphens and underscores. */
 const KEYS: Readonly<Record<string, NotYet>> = {
@@ -56,9 +52,6 @@ const KEYS: Readonly<Record<string, NotYet>> = {
   toa: clientAddress,
   uoa: clientAddress,
   proxyprotocol: clientAddress,
-  health: healthChecks,
-  healthcheck: healthChecks,
-  healthchecks: healthChecks,
 };
 
 /** What is said of a key that this version does not have yet; nothing of any other. */

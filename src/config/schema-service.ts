@@ -4,6 +4,7 @@ import { Type } from 'typebox';
 import { FORWARD_MODES } from './forward-mode.js';
 import { SCHEDULERS } from './scheduler-names.js';
 import { AcceptProxy, ClientAddress } from './schema-client-address.js';
+import { HealthCheck, HealthPolicy } from './schema-health.js';
 import { type Annotations, address, name, rateLimit, section, servicePorts } from './schema-parts.js';
 import { TimeoutsByState } from './schema-timeouts.js';
 
@@ -35,55 +36,66 @@ function tunnelPort(otherwise: string) {
   });
 }
 
-const Server = section(
-  {
-    address: address(
-      'Address of the real server. Of the other family than the service only with `fullnat` and the tunnels `ipip`, `gre`, `gue`.',
-    ),
-    port: Type.Optional(
-      Type.Integer({
-        minimum: 1,
-        maximum: 65_535,
-        description: 'Port of the real server. Only `fullnat` and `nat` can change it.',
-        'x-default': "the service's port",
-      }),
-    ),
-    weight: Type.Integer({
-      minimum: 0,
+const SERVER_KEYS = {
+  address: address(
+    'Address of the real server. Of the other family than the service only with `fullnat` and the tunnels `ipip`, `gre`, `gue`.',
+  ),
+  port: Type.Optional(
+    Type.Integer({
+      minimum: 1,
       maximum: 65_535,
-      default: 1,
-      description: 'Share of new connections; 0 drains: existing sessions go on, new ones go elsewhere.',
+      description: 'Port of the real server. Only `fullnat` and `nat` can change it.',
+      'x-default': "the service's port",
     }),
-    id: Type.Optional(
-      Type.Integer({
-        minimum: 1,
-        maximum: 4_294_967_295,
-        description: 'Number of the server in QUIC connection ids; only for `quic-cid` with `connectionId: katran`.',
-      }),
-    ),
-    upperThreshold: Type.Optional(
-      Type.Integer({
-        minimum: 1,
-        maximum: 1_000_000_000,
-        description:
-          'Most sessions of this server at a time, over all workers, active and inactive. As many, and it gets no new ones until it ' +
-          'opens again.',
-        'x-default': 'no limit',
-      }),
-    ),
-    lowerThreshold: Type.Optional(
-      Type.Integer({
-        minimum: 1,
-        maximum: 1_000_000_000,
-        description: 'A server that has reached its upperThreshold opens again when it has fewer sessions than this.',
-        'x-default': 'three quarters of upperThreshold',
-      }),
-    ),
-    rateLimit: Type.Optional(rateLimit('this server')),
-    mode: Type.Optional(mode('How packets reach this server.', { 'x-default': "the service's mode" })),
-    tunnelPort: Type.Optional(tunnelPort("the service's tunnelPort")),
-  },
-  'A real server behind a service.',
+  ),
+  weight: Type.Integer({
+    minimum: 0,
+    maximum: 65_535,
+    default: 1,
+    description: 'Share of new connections; 0 drains: existing sessions go on, new ones go elsewhere.',
+  }),
+  id: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: 4_294_967_295,
+      description: 'Number of the server in QUIC connection ids; only for `quic-cid` with `connectionId: katran`.',
+    }),
+  ),
+  upperThreshold: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: 1_000_000_000,
+      description:
+        'Most sessions of this server at a time, over all workers, active and inactive. As many, and it gets no new ones until it ' +
+        'opens again.',
+      'x-default': 'no limit',
+    }),
+  ),
+  lowerThreshold: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: 1_000_000_000,
+      description: 'A server that has reached its upperThreshold opens again when it has fewer sessions than this.',
+      'x-default': 'three quarters of upperThreshold',
+    }),
+  ),
+  rateLimit: Type.Optional(rateLimit('this server')),
+  mode: Type.Optional(mode('How packets reach this server.', { 'x-default': "the service's mode" })),
+  tunnelPort: Type.Optional(tunnelPort("the service's tunnelPort")),
+  healthChecks: Type.Optional(
+    Type.Array(HealthCheck, {
+      maxItems: 16,
+      description: "Checks of this server in place of the service's; an empty list: none.",
+      'x-default': "the service's",
+    }),
+  ),
+};
+
+const Server = section(SERVER_KEYS, 'A real server behind a service.');
+
+const SorryServer = section(
+  SERVER_KEYS,
+  'The server that takes all new connections while the quorum is lost (`health`). It is not checked.',
 );
 
 /** Slots that a Maglev table may have; as kMaglevSizes in native/schedulers/mh.h. */
@@ -314,6 +326,15 @@ export const Service = section(
     timeouts: Type.Optional(ServiceTimeouts),
     clientAddress: Type.Optional(ClientAddress),
     acceptProxy: Type.Optional(AcceptProxy),
+    healthChecks: Type.Optional(
+      Type.Array(HealthCheck, {
+        maxItems: 16,
+        description: 'How each server is checked. A server is up while all of them are good.',
+        'x-default': 'none: servers always count as up',
+      }),
+    ),
+    health: Type.Optional(HealthPolicy),
+    sorryServer: Type.Optional(SorryServer),
     servers: Type.Array(Server, {
       description: 'Real servers. An empty list is allowed: new connections are then dropped and counted.',
     }),

@@ -191,14 +191,20 @@ export type ServiceConfig = Config['services'][number];
 export type ServerConfig = ServiceConfig['servers'][number];
 
 type WithDefaults<T, K extends keyof T> = Omit<T, K> & Partial<Pick<T, K>>;
-type ServerInput = WithDefaults<ServerConfig, 'weight'>;
+export type HealthCheckConfig = NonNullable<ServiceConfig['healthChecks']>[number];
+export type HealthPolicyConfig = NonNullable<ServiceConfig['health']>;
+type HealthCheckInput = WithDefaults<HealthCheckConfig, 'interval' | 'jitter' | 'timeout' | 'rise' | 'fall'>;
+type ServerInput = WithDefaults<Omit<ServerConfig, 'healthChecks'>, 'weight'> & { healthChecks?: HealthCheckInput[] };
 type MatchInput = WithDefaults<NonNullable<ServiceConfig['match']>[number], 'protocol'>;
 type ServiceInput = WithDefaults<
-  Omit<ServiceConfig, 'servers' | 'match' | 'persistence' | 'acl' | 'timeouts'>,
+  Omit<ServiceConfig, 'servers' | 'sorryServer' | 'healthChecks' | 'health' | 'match' | 'persistence' | 'acl' | 'timeouts'>,
   'mode' | 'scheduler'
 > & {
   persistence?: Partial<NonNullable<ServiceConfig['persistence']>>;
   servers: ServerInput[];
+  sorryServer?: ServerInput;
+  healthChecks?: HealthCheckInput[];
+  health?: Partial<HealthPolicyConfig>;
   match?: MatchInput[];
   acl?: Partial<NonNullable<ServiceConfig['acl']>>;
   timeouts?: Partial<NonNullable<ServiceConfig['timeouts']>>;

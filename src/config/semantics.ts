@@ -9,6 +9,7 @@ import { CONNECTION_RULES } from './connection-rules.js';
 import { collectFacts, type Fact, type InterfaceFacts, type ServiceFacts } from './facts.js';
 import { type Finding, formatPath } from './finding.js';
 import { FRAME_OVERHEAD, largestMtu } from './frame-size.js';
+import { HEALTH_RULES } from './health-rules.js';
 import { LIMIT_RULES } from './limit-rules.js';
 import { MATCH_RULES } from './match-rules.js';
 import { isHost } from './matching.js';
@@ -415,6 +416,7 @@ const RULES: readonly Rule[] = [
   schedulerOptions,
   ...CLIENT_ADDRESS_RULES,
   ...LIMIT_RULES,
+  ...HEALTH_RULES,
 ];
 
 /** Everything that breaks a rule in `value`, leaving out what `known` has reported already. */

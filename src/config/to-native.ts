@@ -51,8 +51,13 @@ export interface NativeConfig {
   readonly notes: readonly string[];
 }
 
+/** What the dataplane is shown of a service: servers that health checks have taken out are not there. */
+export type Presentation = (service: ServiceConfig) => ServiceConfig;
+
+const asConfigured: Presentation = (service) => service;
+
 /** Throws ConfigurationError when the configuration asks for CPUs that the host does not give. */
-export function toNative(config: Config, host: HostDescription): NativeConfig {
+export function toNative(config: Config, host: HostDescription, present: Presentation = asConfigured): NativeConfig {
   const notes: string[] = [];
   const workers = resolveWorkers(config, host, notes);
   const [low, high] = parsePortRange(config.localPorts) ?? [1024, 65_535];
@@ -73,15 +78,15 @@ export function toNative(config: Config, host: HostDescription): NativeConfig {
     localPortRange: [low, high],
     seed: dataplane.seed,
   };
-  return { options, tables: toNativeTables(config), notes };
+  return { options, tables: toNativeTables(config, present), notes };
 }
 
 /** The part that can change while traffic runs. */
-export function toNativeTables(config: Config): NativeTables {
+export function toNativeTables(config: Config, present: Presentation = asConfigured): NativeTables {
   return {
     services: [
       ...config.snat.map((rule) => outboundToNative(rule, config)),
-      ...config.services.map((service) => serviceToNative(service, config)),
+      ...config.services.map((service) => serviceToNative(present(service), config)),
     ],
     localAddresses: config.localAddresses.map(canonical),
     tunnelSources: config.tunnelSources.map(canonicalNetwork),
@@ -106,7 +111,8 @@ function rateLimit({ rateLimit: limit }: { readonly rateLimit?: Partial<NativeRa
   return { ...NO_RATE_LIMIT, ...limit };
 }
 
-function serviceToNative(service: Config['services'][number], config: Config): NativeServiceConfig {
+/** One service; `config` has what all share. */
+export function serviceToNative(service: ServiceConfig, config: Config): NativeServiceConfig {
   return {
     name: service.name,
     ...identityToNative(service, config),

@@ -27,9 +27,19 @@ function validator(): ValidateFunction<Config> {
   ajv.addFormat('ip-prefix', (text) => parsePrefix(text) !== undefined);
   ajv.addFormat('mac-address', (text) => parseMac(text) !== undefined);
   ajv.addFormat('port-range', (text) => parsePortRange(text) !== undefined);
+  ajv.addFormat('regex', isRegularExpression);
   ajv.addFormat('decimal-u64', (text) => /^[0-9]{1,20}$/.test(text) && BigInt(text) < 1n << 64n);
   compiled = ajv.compile<Config>(validationSchema());
   return compiled;
+}
+
+function isRegularExpression(text: string): boolean {
+  try {
+    new RegExp(text, 'u');
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Checks any value. Either the complete configuration, or at least one finding. */

@@ -11,6 +11,8 @@ export type ServerInput = ServiceInput['servers'][number];
 /** Which server of a service is meant: its address alone where that is enough, with the port where several servers share it. */
 export type ServerRef = string | { readonly address: string; readonly port?: number };
 
+const MAX_WEIGHT = 65_535;
+
 type Service = Config['services'][number];
 
 function notFound(message: string, remedy: string): Error {
@@ -91,12 +93,18 @@ export function removeServer(config: Config, serviceName: string, ref: ServerRef
   );
 }
 
-export function setWeight(config: Config, serviceName: string, ref: ServerRef, weight: number): ConfigInput {
+/** No rule of the configuration looks at weights, so that the result needs no further check: it is a Config as it stands. */
+export function setWeight(config: Config, serviceName: string, ref: ServerRef, weight: number): Config {
   const service = findService(config, serviceName);
   const server = findServer(service, ref);
-  return withService(
-    config,
-    service,
-    service.servers.map((candidate) => (candidate === server ? { ...candidate, weight } : candidate)),
-  );
+  if (!Number.isInteger(weight) || weight < 0 || weight > MAX_WEIGHT) {
+    throw createError('MILLRACE_E_INPUT_INVALID', `a weight of ${weight} is not possible`, {
+      remedy: `Weights are whole numbers from 0 (drains) to ${MAX_WEIGHT}.`,
+    });
+  }
+  const servers = service.servers.map((candidate) => (candidate === server ? { ...candidate, weight } : candidate));
+  return {
+    ...config,
+    services: config.services.map((candidate) => (candidate === service ? { ...service, servers } : candidate)),
+  };
 }

@@ -46,6 +46,11 @@ class Builder {
     tables_ = std::move(built).value();
     return *tables_;
   }
+  void update(std::vector<ServiceConfig> services) {
+    auto built = builder_.update({std::move(services)});
+    ASSERT_TRUE(built.ok());
+    tables_ = std::move(built).value();
+  }
   /// Slots in `busy` have sessions. True when new tables came.
   bool reclaim(const std::set<ServerSlot>& busy = {}, const std::set<LocalSlot>& busy_locals = {}) {
     auto tables = builder_.reclaim([&](ServerSlot s) { return busy.contains(s) ? 1u : 0u; },
@@ -484,6 +489,55 @@ TEST(TableBuilder, RandomConfigurationsKeepSlotsAndOrderAsTheModelDoes) {
     }
     EXPECT_LE(b->server_slot_limit(), 24u) << "slots are used again";
   }
+}
+
+/// Ten services with three servers each, and steps that change one service: whole configurations and updates lead to the same tables.
+TEST(TableBuilder, UpdatesOfOneServiceLeadWhereWholeConfigurationsDo) {
+  std::mt19937 random(7);
+  std::vector<ServiceConfig> config;
+  for (int i = 1; i <= 10; i++) {
+    config.push_back(service("192.0.2." + std::to_string(i), {server("10.0.0.1"), server("10.0.0.2"), server("10.0.0.3")}));
+  }
+  Builder whole, updated;
+  whole.apply(config);
+  updated.apply(config);
+  for (int step = 0; step < 300; step++) {
+    ServiceConfig& changed = config[random() % config.size()];
+    changed.servers.clear();
+    for (int i = 1; i <= 5; i++) {
+      if (random() % 2 == 0) changed.servers.push_back(server("10.0.0." + std::to_string(i), static_cast<std::uint32_t>(random() % 3)));
+    }
+    const std::string others = (&changed == &config[0] ? config[1] : config[0]).address.to_string();
+    const std::uint64_t serial = updated.table(others).serial;
+    whole.apply(config);
+    updated.update({changed});
+    for (const ServiceConfig& service : config) {
+      const std::string name = service.address.to_string();
+      ASSERT_EQ(whole.list(name), updated.list(name)) << step;
+      ASSERT_EQ(whole.table(name).slot, updated.table(name).slot);
+    }
+    EXPECT_EQ(updated.table(others).serial, serial) << "a service that is not in the update hears nothing of it";
+    const SlotMap slots = updated->slot_map(std::vector<ServiceConfig>{changed});
+    ASSERT_EQ(slots.services.size(), 1u);
+    if (random() % 4 == 0) {
+      whole.reclaim();
+      updated.reclaim();
+    }
+  }
+}
+
+TEST(TableBuilder, AnUpdateOfAServiceThatIsNotThereIsRefusedAndChangesNothing) {
+  Builder b;
+  b.apply({service("192.0.2.1", {server("10.0.0.1")})});
+  auto refused = b->update({{service("192.0.2.1", {}), service("192.0.2.2", {server("10.0.0.1")})}});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, "unknown_service");
+  EXPECT_EQ(b.list("192.0.2.1"), "10.0.0.1*1");
+  const std::uint64_t members = b->membership();
+  b.update({service("192.0.2.1", {server("10.0.0.1", 5)})});
+  EXPECT_EQ(b->membership(), members) << "another weight is not another server";
+  b.update({service("192.0.2.1", {})});
+  EXPECT_GT(b->membership(), members);
 }
 
 TEST(StableArray, GrowsWithoutMovingAndStartsWithZeroes) {

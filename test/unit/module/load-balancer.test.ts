@@ -213,7 +213,10 @@ test('an apply that the dataplane refuses leaves the configuration as it was', a
   await using balancer = await startTestBalancer();
   const before = balancer.lb.config;
   balancer.binding.failures.set('apply', { code: 'address_on_kernel', message: '192.0.2.101 is on lan', errno: 0 });
-  expect(await code(balancer.lb.addServer('web', { address: '192.0.2.13' }))).toBe('MILLRACE_E_ADDRESS_ON_KERNEL');
+  const moved = { ...goodConfig, services: goodConfig.services.map((service) => ({ ...service, port: 81 })) };
+  expect(await code(balancer.lb.apply(moved))).toBe('MILLRACE_E_ADDRESS_ON_KERNEL');
+  balancer.binding.failures.set('update', { code: 'limit_exceeded', message: 'more than 262144 servers', errno: 0 });
+  expect(await code(balancer.lb.addServer('web', { address: '192.0.2.13' }))).toBe('MILLRACE_E_LIMIT_EXCEEDED');
   expect(balancer.lb.config).toEqual(before);
 });
 

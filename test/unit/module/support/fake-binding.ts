@@ -10,6 +10,7 @@ import {
   type NativeOptions,
   type NativeReplayOptions,
   type NativeReplayResult,
+  type NativeServiceConfig,
   type NativeTables,
   RATE_LIMIT_FIELDS,
   SERVER_STATS_FIELDS,
@@ -75,6 +76,7 @@ export class FakeBinding implements NativeBinding {
   readonly abiVersion = NATIVE_ABI_VERSION;
   readonly calls: string[] = [];
   readonly applied: NativeTables[] = [];
+  readonly updated: (readonly NativeServiceConfig[])[] = [];
   options: NativeOptions | undefined;
   counterMemory: BigUint64Array[] = [];
   serverMemory: BigUint64Array[] = [];
@@ -134,6 +136,25 @@ export class FakeBinding implements NativeBinding {
           })),
         };
       },
+      update: async (services: readonly NativeServiceConfig[]) => {
+        await this.gate;
+        this.#call('update');
+        this.updated.push(services);
+        const tables = this.applied.at(-1);
+        if (tables === undefined) throw new Error('updated before it was applied');
+        const all = tables.services;
+        const now = all.map((known) => services.find((service) => service.name === known.name) ?? known);
+        this.applied.push({ ...tables, services: now });
+        let slot = 1000;
+        return {
+          generation: this.applied.length,
+          services: services.map((service) => ({
+            name: service.name,
+            slot: all.findIndex((known) => known.name === service.name),
+            servers: service.servers.map(({ address, port }) => ({ address, port, slot: slot++, removed: false })),
+          })),
+        };
+      },
       counters: (worker: number) => memory(this.counterMemory, worker),
       serverStats: (worker: number) => memory(this.serverMemory, worker),
       serverRates: (worker: number) => memory(this.serverRateMemory, worker),
@@ -172,6 +193,14 @@ export class FakeBinding implements NativeBinding {
 
   probeKernel() {
     return this.kernel;
+  }
+
+  openCheckSocket(): number {
+    throw new Error('no test of this binding opens sockets');
+  }
+
+  notifyServiceManager(socket: string, text: string): void {
+    this.#call(`notify ${socket} ${text}`);
   }
 
   attachLabSteering(): void {

@@ -3,6 +3,7 @@ import type { ConfigInput } from '../../../../src/config/schema.js';
 import { type CreateEnvironment, createIn } from '../../../../src/create-load-balancer.js';
 import type { HostFacts } from '../../../../src/doctor/facts.js';
 import type { ConfigSource, LoadBalancer, OperationOptions } from '../../../../src/load-balancer.js';
+import { FakeCheckers } from '../../health/support/fake-checkers.js';
 import { FakeBinding, fakeProbe } from './fake-binding.js';
 
 export const goodHost: HostFacts = {
@@ -48,15 +49,24 @@ export const goodConfig: ConfigInput = {
 export interface TestBalancer extends AsyncDisposable {
   readonly lb: LoadBalancer;
   readonly binding: FakeBinding;
+  readonly checkers: FakeCheckers;
 }
 
-export function environmentOf(binding: FakeBinding, facts: HostFacts = goodHost): CreateEnvironment {
+export function environmentOf(
+  binding: FakeBinding,
+  facts: HostFacts = goodHost,
+  checkers = new FakeCheckers(),
+): CreateEnvironment {
   return {
     platform: facts.platform,
     load: () => binding,
     gather: (load) => {
       const loaded = facts.platform === 'linux' ? load() : undefined;
       return { ...facts, interfaces: loaded?.probeInterfaces() ?? null, probe: loaded?.probeKernel() ?? null };
+    },
+    checkers: ({ report }) => {
+      checkers.report = report;
+      return checkers;
     },
     now: () => 1_700_000_000_000,
   };
@@ -68,6 +78,7 @@ export async function startTestBalancer(
   options: OperationOptions = {},
 ): Promise<TestBalancer> {
   const binding = new FakeBinding();
-  const lb = await createIn(environmentOf(binding), config, options);
-  return { lb, binding, [Symbol.asyncDispose]: () => lb.close() };
+  const checkers = new FakeCheckers();
+  const lb = await createIn(environmentOf(binding, goodHost, checkers), config, options);
+  return { lb, binding, checkers, [Symbol.asyncDispose]: () => lb.close() };
 }

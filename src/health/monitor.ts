@@ -1,0 +1,224 @@
+// Health checks as a whole: what the configuration asks for goes to the workers, what they find goes to the dataplane, to those who
+// listen, and to the operator's commands.
+// Guarantees: changes that come while the dataplane takes others in go together, in one pass; a configuration that stays the same for a
+// server does not disturb what is known of it; nothing is checked before start and after close.
+// Thread: main.
+import { isDeepStrictEqual } from 'node:util';
+import type { Config, ServiceConfig } from '../config/schema.js';
+import type { Availabilities, ServiceAvailability } from '../control/availability.js';
+import type { Lateness } from './messages.js';
+import { Notifier } from './notify.js';
+import type { Checkers } from './pool.js';
+import type { Change, TargetStatus } from './runner.js';
+import { type HealthEvent, ServiceJudge } from './service-judge.js';
+import { type CheckTarget, checksOf, targetsOf } from './target.js';
+
+export interface MonitorParts {
+  readonly checkers: (report: (changes: readonly Change[]) => void) => Checkers;
+  /** Brings the services of the map into the dataplane; undefined: as configured. */
+  readonly present: (found: Availabilities) => Promise<unknown>;
+  readonly event: (event: HealthEvent) => void;
+  /** Something that is nobody's answer. */
+  readonly complain: (message: string) => void;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
+}
+
+/** One check of one server, for people and metrics. */
+export interface CheckStatus extends TargetStatus {
+  readonly service: string;
+  readonly server: string;
+  readonly type: string;
+}
+
+export interface HealthStatus {
+  readonly services: readonly { readonly name: string; readonly quorum: boolean }[];
+  /** Servers that are checked. */
+  readonly servers: readonly { readonly service: string; readonly server: string; readonly up: boolean }[];
+  readonly checks: readonly CheckStatus[];
+  /** Of each worker since the last look. */
+  readonly lateness: readonly Lateness[];
+}
+
+const TICK = 250;
+
+/** What a service is shown as before the first check of it: all of it, or with `alpha` nothing. */
+export function initialAvailability(service: ServiceConfig): ServiceAvailability | undefined {
+  const checked = service.servers.some((server) => checksOf(service, server).length > 0);
+  return checked ? new ServiceJudge(service).availability(0) : undefined;
+}
+
+export class HealthMonitor {
+  readonly #parts: MonitorParts;
+  readonly #checkers: Checkers;
+  readonly #notifier: Notifier;
+  readonly #judges = new Map<string, ServiceJudge>();
+  #targets = new Map<string, CheckTarget>();
+  readonly #dirty = new Set<string>();
+  #presenting: Promise<void> | undefined;
+  #ticking: NodeJS.Timeout | undefined;
+  #closed = false;
+  #referenced = true;
+
+  constructor(parts: MonitorParts) {
+    this.#parts = parts;
+    this.#checkers = parts.checkers((changes) => this.#hear(changes));
+    this.#notifier = new Notifier(parts.complain);
+  }
+
+  /** Takes over a configuration that is in force. */
+  configure(config: Config): void {
+    const wanted = new Map(targetsOf(config).map((target) => [target.id, target]));
+    const checked = new Set([...wanted.values()].map((target) => target.service));
+    for (const name of this.#judges.keys()) {
+      if (checked.has(name)) continue;
+      this.#judges.delete(name);
+      this.#dirty.add(name);
+    }
+    for (const service of config.services) {
+      if (!checked.has(service.name)) continue;
+      const judge = this.#judges.get(service.name);
+      if (judge === undefined) this.#judges.set(service.name, new ServiceJudge(service));
+      else this.#tell(judge, judge.reconfigure(service));
+      this.#dirty.add(service.name);
+    }
+    const changed = [...wanted.values()].filter((target) => !isDeepStrictEqual(this.#targets.get(target.id), target));
+    const gone = [...this.#targets.keys()].filter((id) => !wanted.has(id));
+    this.#targets = wanted;
+    this.#checkers.remove(gone);
+    this.#checkers.set(changed);
+    this.#present();
+  }
+
+  /** What services are shown as now; undefined: as configured. */
+  availability(service: string): ServiceAvailability | undefined {
+    return this.#judges.get(service)?.availability(this.#parts.now());
+  }
+
+  async status(): Promise<HealthStatus> {
+    const { targets, lateness } = await this.#checkers.status();
+    const checks = targets.flatMap((status): CheckStatus[] => {
+      const target = this.#targets.get(status.id);
+      return target === undefined ? [] : [{ ...status, service: target.service, server: target.server, type: target.type }];
+    });
+    return { ...this.summary(), checks, lateness };
+  }
+
+  /** The part of the status that needs no worker. */
+  summary(): Pick<HealthStatus, 'services' | 'servers'> {
+    const keys = new Map([...this.#targets.values()].map(({ service, server }) => [`${service} ${server}`, { service, server }]));
+    return {
+      services: [...this.#judges.values()].map(({ name, quorum }) => ({ name, quorum })),
+      servers: [...keys.values()].map(({ service, server }) => ({
+        service,
+        server,
+        up: this.#judges.get(service)?.serverIsUp(server) ?? true,
+      })),
+    };
+  }
+
+  /** Stops checking. Commands of `stop`, and with `omega` those of going down, have ended when this resolves. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearInterval(this.#ticking);
+    await this.#checkers.close();
+    await this.#presenting;
+    for (const judge of this.#judges.values()) this.#farewell(judge);
+    await this.#notifier.idle();
+  }
+
+  ref(): void {
+    this.#referenced = true;
+    this.#checkers.ref();
+    this.#ticking?.ref();
+  }
+
+  unref(): void {
+    this.#referenced = false;
+    this.#checkers.unref();
+    this.#ticking?.unref();
+  }
+
+  #farewell(judge: ServiceJudge): void {
+    const { notify, omega } = judge.policy;
+    const about = { service: judge.name, reason: 'Millrace stops' };
+    if (omega) {
+      for (const { service, server, up } of this.summary().servers) {
+        if (service === judge.name && up) this.#notifier.run(notify.down, { kind: 'server-down', server, ...about });
+      }
+      if (judge.quorum) this.#notifier.run(notify.quorumDown, { kind: 'quorum-down', server: '', ...about });
+    }
+    this.#notifier.run(notify.stop, { kind: 'stop', server: '', ...about });
+  }
+
+  #hear(changes: readonly Change[]): void {
+    if (this.#closed) return;
+    const now = this.#parts.now();
+    for (const change of changes) {
+      const target = this.#targets.get(change.id);
+      const judge = target === undefined ? undefined : this.#judges.get(target.service);
+      if (target === undefined || judge === undefined) continue;
+      this.#dirty.add(target.service);
+      this.#tell(judge, judge.hear(target.server, Number(change.id.slice(change.id.lastIndexOf(' ') + 1)), change, now));
+    }
+    this.#present();
+  }
+
+  #tell(judge: ServiceJudge, events: readonly HealthEvent[]): void {
+    const { notify } = judge.policy;
+    const commands = {
+      'server-up': notify.up,
+      'server-down': notify.down,
+      'server-held': undefined,
+      'quorum-up': notify.quorumUp,
+      'quorum-down': notify.quorumDown,
+    };
+    for (const event of events) {
+      this.#parts.event(event);
+      this.#notifier.run(commands[event.kind], event);
+    }
+  }
+
+  #present(): void {
+    this.#follow();
+    if (this.#presenting !== undefined || this.#dirty.size === 0 || this.#closed) return;
+    const names = [...this.#dirty];
+    this.#dirty.clear();
+    const found = new Map(names.map((name) => [name, this.availability(name)]));
+    this.#presenting = this.#parts
+      .present(found)
+      .then(
+        () => undefined,
+        (error: unknown) => this.#parts.complain(`what health checks found did not reach the dataplane: ${String(error)}`),
+      )
+      .finally(() => {
+        this.#presenting = undefined;
+        this.#present();
+      });
+  }
+
+  /** A clock that runs only while something waits for it. */
+  #follow(): void {
+    const waiting = [...this.#judges.values()].some((judge) => judge.waiting);
+    if (waiting === (this.#ticking !== undefined) || this.#closed) return;
+    if (!waiting) {
+      clearInterval(this.#ticking);
+      this.#ticking = undefined;
+      return;
+    }
+    this.#ticking = setInterval(() => this.#tick(), TICK);
+    if (!this.#referenced) this.#ticking.unref();
+  }
+
+  #tick(): void {
+    const now = this.#parts.now();
+    for (const judge of this.#judges.values()) {
+      if (!judge.waiting) continue;
+      const { changed, events } = judge.tick(now);
+      if (changed) this.#dirty.add(judge.name);
+      this.#tell(judge, events);
+    }
+    this.#present();
+  }
+}
