@@ -1,0 +1,90 @@
+// Replays the recordings of a live IPVS: every ipvsadm command of 01 and 04, and those of 03, 08, 12 and 13 that need no traffic or whose
+// traffic is written in the recording. Compares standard output, standard error and exit status byte for byte.
+import { describe, expect, it } from 'vitest';
+import { procConnections, procTable } from '../../src/ipvs/print-proc.js';
+import type { IpvsTable } from '../../src/ipvs/table.js';
+import { DIFFERENCES } from './differences.js';
+import { directorTable, must, type Outcome, run } from './director.js';
+import { type Block, invocationOf, readRecording } from './recordings.js';
+
+/** The eight bits that place services in buckets on the recorded machine: the only value that gives the order of 01, and right for 03 and 04. */
+const SALT = 160;
+
+function recorded(block: Block): Outcome {
+  return { exitCode: block.exitCode ?? 0, stdout: block.stdout, stderr: block.stderr };
+}
+
+function replay(block: Block, table: IpvsTable): void {
+  const where = `${block.file}:${block.line} ${block.command}`;
+  const invocation = invocationOf(block.command);
+  if (invocation === undefined) throw new Error(`${where}: not an ipvsadm command`);
+  const isAbsent = block.section === 'module absent';
+  const reason = isAbsent ? 'ENOPROTOOPT' : invocation.unprivileged ? 'EPERM' : undefined;
+  const found = run(reason ?? table, invocation.argv);
+  const outcome = invocation.closedStdout ? { ...found, stdout: '' } : found;
+  const name = isAbsent ? `${block.command} (module absent)` : block.command;
+  const difference = DIFFERENCES.find((entry) => entry.file === block.file && entry.command === name);
+  if (difference !== undefined) {
+    expect(outcome.stderr, where).not.toBe(block.stderr);
+    expect(outcome, where).toEqual({ ...recorded(block), stderr: difference.stderr });
+  } else expect(outcome, where).toEqual(recorded(block));
+}
+
+describe('01 listings', () => {
+  const table = directorTable({ salt: SALT });
+  const files: Record<string, (table: IpvsTable) => string> = {
+    'cat /proc/net/ip_vs': procTable,
+    'cat /proc/net/ip_vs_conn': procConnections,
+  };
+  for (const block of readRecording('01-listings-before-traffic.txt')) {
+    const show = files[block.command];
+    if (show !== undefined) it(block.command, () => expect(show(table)).toBe(block.stdout));
+    else if (invocationOf(block.command) !== undefined) it(`${block.line}: ${block.command}`, () => replay(block, table));
+  }
+});
+
+describe('04 errors', () => {
+  const BASE = [
+    'ipvsadm -A -t 10.0.9.1:80 -s rr',
+    'ipvsadm -a -t 10.0.9.1:80 -r 10.0.2.11:80 -m',
+    'ipvsadm -A -u 10.0.9.1:53 -s rr',
+    'ipvsadm -A -t [fd00:9::1]:80 -s rr',
+    'ipvsadm -A -f 5 -s rr',
+    'ipvsadm -a -f 5 -r 10.0.2.11 -g',
+  ];
+  /** The recording starts a master off the record before these. */
+  const NEEDS_MASTER = ['ipvsadm --stop-daemon master', 'ipvsadm --start-daemon master --mcast-interface dr --syncid 1'];
+  const base = () => {
+    const table = directorTable({ salt: SALT });
+    for (const line of BASE) must(table, line);
+    return table;
+  };
+  let table = base();
+  const blocks = readRecording('04-errors.txt');
+  const [rules, rest] = [blocks.slice(0, 3), blocks.slice(3)];
+
+  it('records the commands of its own base rules', () => {
+    for (const { command, exitCode } of rules) {
+      expect(BASE).toContain(command);
+      expect(exitCode).toBe(0);
+    }
+  });
+  for (const block of rest) {
+    it(`${block.line}: ${block.command}`, () => {
+      if (NEEDS_MASTER.includes(block.command) && table.daemons().length === 0)
+        must(table, 'ipvsadm --start-daemon master --mcast-interface dr');
+      const before = procTable(table);
+      replay(block, table);
+      const changed = /^### rules changed, now:\n([\s\S]*?)\n+(?:# .*)?\n*$/.exec(block.after.trimStart())?.[1];
+      expect(procTable(table), block.command).toBe(changed === undefined ? before : `${changed}\n`);
+      if (changed !== undefined) table = base();
+    });
+  }
+});
+
+it('every difference is of a recorded command', () => {
+  for (const { file, command } of DIFFERENCES) {
+    const plain = command.replace(' (module absent)', '');
+    expect(readRecording(file).map((block) => block.command)).toContain(plain);
+  }
+});
