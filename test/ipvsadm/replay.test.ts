@@ -30,7 +30,7 @@ describe('04 errors', () => {
     'ipvsadm -A -f 5 -s rr',
     'ipvsadm -a -f 5 -r 10.0.2.11 -g',
   ];
-  /** The recording starts a master off the record before these. */
+  /** Their outcome shows that a master ran, though no command of the recording had started it. */
   const NEEDS_MASTER = ['ipvsadm --stop-daemon master', 'ipvsadm --start-daemon master --mcast-interface dr --syncid 1'];
   const base = () => {
     const table = directorTable({ salt: SALT });
