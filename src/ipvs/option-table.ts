@@ -1,7 +1,7 @@
 // Which options ipvsadm 1.31 has, and which of them go with which command and which kind of tunnel.
 // Guarantees: data and two checks; the order of CHECK_ORDER decides which of several mistakes is reported.
 // Thread: any.
-// Source: ipvsadm(8) 1.31 and the recordings in test/ipvsadm/recordings.
+// Source: ipvsadm(8) 1.31, the recordings in test/ipvsadm/recordings, and for what goes with what also ipvsadm's published source.
 import { fail } from './exit.js';
 import type { PoptOption } from './popt.js';
 

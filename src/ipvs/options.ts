@@ -1,7 +1,7 @@
 // Turns ipvsadm's command line into one request, with ipvsadm's own checks, in its order, with its words and exit statuses.
 // Guarantees: pure but for the resolver; throws nothing but Exit; touches no table.
 // Thread: any.
-// Source: ipvsadm(8) 1.31 and the recordings in test/ipvsadm/recordings.
+// Source: ipvsadm(8) 1.31, the recordings in test/ipvsadm/recordings, and for the order of checks also ipvsadm's published source.
 import { type IpAddress, NO_ADDRESS, parseAton, parseDotted, parseIpv6, wordsOf } from './address.js';
 import { Exit, fail } from './exit.js';
 import type { DaemonRequest, DaemonRole, Forward, Protocol, Server, ServiceKey, ServiceSettings, Timeouts } from './model.js';

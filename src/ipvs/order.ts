@@ -2,6 +2,8 @@
 // Guarantees: pure. ipvsadm subtracts 32-bit numbers to compare them, so an order of addresses more than 2^31 apart is cyclic
 // (192.168.0.1 comes before 10.0.0.1) and depends on how the C library sorts; `sorted` does the same.
 // Thread: any.
+// Source: buckets and the order in them: /proc/net/ip_vs in test/ipvsadm/recordings; comparison: what libipvs's published source compares.
+// The recordings hold no addresses far enough apart to show the cycle.
 import { wordsOf } from './address.js';
 import type { ServerKey, ServiceKey } from './model.js';
 

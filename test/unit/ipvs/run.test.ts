@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { OPTIONS } from '../../../src/ipvs/option-table.js';
+import { sorted } from '../../../src/ipvs/order.js';
 import { directorTable, must, run } from '../../ipvsadm/director.js';
 
 const words = (line: string) => line.split(' ').filter((word) => word !== '');
@@ -132,6 +133,20 @@ describe('what ipvsadm takes', () => {
     for (const address of ['10.0.0.1', '192.168.0.1', '172.16.0.1']) must(table, `ipvsadm -A -t ${address}:80`);
     const order = run(table, ['-Ln']).stdout.match(/TCP {2}\S+/g);
     expect(order).toEqual(['TCP  172.16.0.1:80', 'TCP  192.168.0.1:80', 'TCP  10.0.0.1:80']);
+  });
+  it('keeps equal ones in order, and halves a list as glibc does', () => {
+    const items = [
+      [1, 'a'],
+      [0, 'b'],
+      [1, 'c'],
+      [0, 'd'],
+    ] as const;
+    expect(sorted(items, (left, right) => left[0] - right[0]).map(([, name]) => name)).toEqual(['b', 'd', 'a', 'c']);
+    // A cycle: each of 0, 1, 2 is before the next. The last two are sorted first, then the first one is put among them.
+    const cyclic = (left: number, right: number) => ((right - left + 3) % 3 === 1 ? -1 : 1);
+    expect(sorted([2, 0, 1], cyclic)).toEqual([2, 0, 1]);
+    expect(sorted([0, 2, 1], cyclic)).toEqual([0, 1, 2]);
+    expect(sorted([1, 0, 2], cyclic)).toEqual([1, 2, 0]);
   });
   it('without words it lists with names', () => {
     const table = directorTable();
