@@ -21,7 +21,7 @@ function files(folder, endings) {
 /** Folders and top-level files of src, lowest level first. */
 const SRC_LEVELS = [
   ['errors', 'diagnostics', 'native-binding'],
-  ['config', 'native'],
+  ['config', 'native', 'ipvs'],
   ['control'],
   ['health'],
   ['doctor', 'versions', 'explain'],

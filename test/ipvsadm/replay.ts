@@ -1,0 +1,41 @@
+// Runs one recorded command against a table and compares it byte for byte, unless differences.ts says otherwise.
+// Guarantees: a difference that no longer exists fails, so the list cannot grow old.
+// Thread: any.
+import { expect } from 'vitest';
+import type { Unavailable } from '../../src/ipvs/messages.js';
+import type { IpvsTable } from '../../src/ipvs/table.js';
+import { DIFFERENCES } from './differences.js';
+import { type Outcome, run } from './director.js';
+import { type Block, invocationOf } from './recordings.js';
+
+/**
+ * The eight bits that place services in buckets on the recorded machine: the only value of 256 that gives the order of 01, and right for
+ * 03 and 04.
+ */
+export const SALT = 160;
+
+function recorded(block: Block): Outcome {
+  return { exitCode: block.exitCode ?? 0, stdout: block.stdout, stderr: block.stderr };
+}
+
+/** Why the recorded command had no table. */
+function unavailable(block: Block): Unavailable | undefined {
+  if (block.section === 'module absent') return 'ENOPROTOOPT';
+  return invocationOf(block.command)?.unprivileged === true ? 'EPERM' : undefined;
+}
+
+/** Replays a block of a command that runs ipvsadm; `command` is without a prefix that chose a namespace. */
+export function replay(block: Block, table: IpvsTable, command = block.command): void {
+  const where = `${block.file}:${block.line} ${block.command}`;
+  const invocation = invocationOf(command);
+  if (invocation === undefined) throw new Error(`${where}: not an ipvsadm command`);
+  const found = run(unavailable(block) ?? table, invocation.argv);
+  const outcome = invocation.closedStdout ? { ...found, stdout: '' } : found;
+  const difference = DIFFERENCES.find(({ file, line }) => file === block.file && line === block.line);
+  if (difference === undefined) expect(outcome, where).toEqual(recorded(block));
+  else {
+    expect(difference.command, where).toBe(block.command);
+    expect(outcome.stderr, where).not.toBe(block.stderr);
+    expect(outcome, where).toEqual({ ...recorded(block), stderr: difference.stderr });
+  }
+}
