@@ -21,7 +21,7 @@ function files(folder, endings) {
 /** Folders and top-level files of src, lowest level first. */
 const SRC_LEVELS = [
   ['errors', 'diagnostics', 'native-binding'],
-  ['config', 'native'],
+  ['config', 'keepalived', 'native'],
   ['control'],
   ['doctor', 'versions', 'explain'],
   ['load-balancer', 'create-load-balancer', 'index', 'replay'],
