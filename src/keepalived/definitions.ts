@@ -21,6 +21,8 @@ export interface Substituted {
   /** Lines that follow this one, from a definition of several lines. */
   readonly tail: readonly BodyLine[];
   readonly changed: boolean;
+  /** Where the text was written, if all of it comes from a definition of several lines. */
+  readonly origin?: Origin;
   /** Why it was given up. */
   readonly fault?: 'endless' | 'long';
 }
@@ -78,7 +80,8 @@ export class Definitions {
             : (definition.lines[0]?.text ?? '');
       if (definition?.multiline && after === current.length) {
         const [first, ...tail] = definition.lines;
-        return { text: current.slice(0, at) + (first?.text ?? ''), tail, changed: true };
+        const moved = at === 0 && first !== undefined ? { origin: first.origin } : {};
+        return { text: current.slice(0, at) + (first?.text ?? ''), tail, changed: true, ...moved };
       }
       if (value === undefined) {
         at = current.indexOf('$', at + 1);

@@ -143,7 +143,7 @@ class Expander {
       if (substituted.changed) {
         if (substituted.fault !== undefined) return;
         const inner = { ...context, depth: context.depth + 1 };
-        this.#process(substituted.text, inner);
+        this.#process(substituted.text, { ...inner, origin: substituted.origin ?? context.origin });
         for (const body of substituted.tail) this.#process(body.text, { ...inner, origin: body.origin });
         return;
       }

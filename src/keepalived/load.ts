@@ -48,6 +48,8 @@ const LEAVES = [
   'tunnel_group',
   'net_namespace_ipvs',
 ];
+/** The word of vrrp_instance that hands the connections of IPVS to another node. */
+const SYNC_DAEMON = 'lvs_sync_daemon_interface';
 /** Blocks at the top that give keepalived something to do. */
 const IN_USE = [
   'vrrp_instance',
@@ -98,24 +100,22 @@ export function loadKeepalived(file: string, options: LoadOptions = {}): Keepali
   for (const statement of statements) readTop(config, statement, scope);
   checkReferences(config, scope);
   reportOtherIds(expanded, options.configId, scope);
-  const kept = statements.filter((statement) => !leaves(statement));
+  const kept = statements.filter((statement) => !leaves(statement, undefined));
   return {
     config,
     kept,
-    remainder: remainderOf(
-      expanded,
-      statements,
-      (statement) => leaves(statement) || isLvsGlobal(statement),
-      (statement) => statement.keyword.text === 'global_defs',
-    ),
+    remainder: remainderOf(expanded, statements, leaves),
     staysInUse: kept.some((statement) => IN_USE.includes(statement.keyword.text)),
     reports: reports.all,
     files: expanded.files,
   };
 }
 
-function leaves(statement: Statement): boolean {
-  return LEAVES.includes(statement.keyword.text);
+/** Whether a statement leaves keepalived. */
+function leaves(statement: Statement, parent: Statement | undefined): boolean {
+  if (parent === undefined) return LEAVES.includes(statement.keyword.text);
+  if (parent.keyword.text === 'global_defs') return isLvsGlobal(statement);
+  return parent.keyword.text === 'vrrp_instance' && statement.keyword.text === SYNC_DAEMON;
 }
 
 function readTop(config: KeepalivedConfig, statement: Statement, scope: Scope): void {
@@ -149,6 +149,9 @@ function readTop(config: KeepalivedConfig, statement: Statement, scope: Scope): 
     case 'bfd_instance':
       add(config.bfdInstances, statement.args[0]?.text);
       return;
+    case 'vrrp_instance':
+      for (const child of statement.block ?? []) if (leaves(child, statement)) reportSyncDaemon(child, scope.inside(statement));
+      return;
     case 'tunnel_group':
       scope.report('unsupported', statement.keyword, 'tunnels of DPVS are not made', 'make the tunnel with ip link');
       return;
@@ -160,6 +163,11 @@ function readTop(config: KeepalivedConfig, statement: Statement, scope: Scope): 
     default:
       if (!IN_USE.includes(name) && !STAYS.includes(name)) reportUnknown(statement, [...LEAVES, ...IN_USE, ...STAYS], scope);
   }
+}
+
+function reportSyncDaemon({ keyword }: Statement, scope: Scope): void {
+  const remedy = 'see what the load balancer offers for handing sessions to another node';
+  scope.report('unsupported', keyword, `${keyword.text} has no counterpart`, remedy);
 }
 
 function needsBlock({ keyword, block }: Statement, scope: Scope): boolean {

@@ -7,13 +7,12 @@ import type { Expanded, PhysicalLine } from './expand.js';
 import type { Statement } from './parser.js';
 
 /**
- * The text of the file that stays. `leaves` says which statements go, at the top and, where `opens` says so, one level below.
+ * The text of the file that stays. `leaves` says which statements go, at the top (no parent) and one level below.
  */
 export function remainderOf(
   expanded: Expanded,
   statements: readonly Statement[],
-  leaves: (statement: Statement) => boolean,
-  opens: (statement: Statement) => boolean,
+  leaves: (statement: Statement, parent: Statement | undefined) => boolean,
 ): string {
   const { physical, pieces } = expanded;
   const gone = new Uint8Array(pieces.length);
@@ -25,8 +24,8 @@ export function remainderOf(
     inside.fill(1, from, to + 1);
   };
   for (const statement of statements) {
-    if (leaves(statement)) remove(statement);
-    else if (opens(statement)) for (const child of statement.block ?? []) if (leaves(child)) remove(child);
+    if (leaves(statement, undefined)) remove(statement);
+    else for (const child of statement.block ?? []) if (leaves(child, statement)) remove(child);
   }
 
   const byLine = new Map<number, { kept: string[]; gone: number }>();
