@@ -101,10 +101,16 @@ function checkShape(
   return true;
 }
 
+/** Reports that a block is passed over with all its words, because what stands in front of it was refused. */
+export function reportLeftOut({ keyword }: Statement, scope: Scope): void {
+  scope.report('invalid', keyword, `this ${keyword.text} is left out with all that is in it`, 'correct what stands behind it');
+}
+
 /** Reports a keyword that has no place here. */
 export function reportUnknown(statement: Statement, known: readonly string[], scope: Scope): void {
   const { keyword } = statement;
   const near = suggest(keyword.text, known);
-  const remedy = near === undefined ? 'correct or remove it; keepalived ignores it' : `did you mean ${near}?`;
+  const meant = near === undefined ? 'correct or remove it' : `did you mean ${near}?`;
+  const remedy = statement.block === undefined ? meant : `${meant} (its block is left out, too)`;
   scope.report('unknown', keyword, `unknown keyword "${keyword.text}"`, remedy);
 }

@@ -2,7 +2,7 @@
 // and what global_defs says about LVS.
 // Guarantees: words of LVS in global_defs that nothing here understands are reported; those of VRRP are left alone.
 // Thread: any; no state.
-import { type Keywords, line, readBlock, type Scope } from './block.js';
+import { type Keywords, line, readBlock, reportLeftOut, type Scope } from './block.js';
 import type { AddressGroup, Globals, GroupEntry, SslSettings, TrackFile, VirtualServerGroup } from './model.js';
 import type { Statement } from './parser.js';
 import { assign } from './read-checks.js';
@@ -15,6 +15,7 @@ function namedBlock(statement: Statement, scope: Scope): { name: string; lines: 
   if (block === undefined) scope.report('syntax', keyword, `${keyword.text} has no block`, 'write { and } behind it');
   const extra = args[1];
   if (extra !== undefined) scope.report('unknown', extra, `"${extra.text}" stands behind the name`, 'take it away');
+  if (name === undefined && block !== undefined) reportLeftOut(statement, scope);
   return name === undefined || block === undefined ? undefined : { name, lines: block };
 }
 

@@ -3,7 +3,7 @@
 // reported and stay unset.
 // Thread: any; no state.
 import { parseAddress } from '../config/address.js';
-import { block, flag, type Keywords, line, readBlock, type Scope } from './block.js';
+import { block, flag, type Keywords, line, readBlock, reportLeftOut, type Scope } from './block.js';
 import {
   type DpvsOptions,
   type Forwarding,
@@ -219,7 +219,10 @@ const VIRTUAL_SERVER: Keywords<VirtualServer> = {
   real_server: block(2, (t, s, outer) => {
     const scope = outer.inside(s);
     const address = readServerAddress(s, scope);
-    if (address === undefined) return;
+    if (address === undefined) {
+      reportLeftOut(s, scope);
+      return;
+    }
     const server: RealServer = { at: s.keyword, ...address, checks: [] };
     readBlock(s, server, REAL_SERVER, scope);
     t.realServers.push(server);
@@ -272,7 +275,10 @@ function readVirtualAddress(statement: Statement, scope: Scope): VirtualAddress 
 export function readVirtualServer(statement: Statement, outer: Scope): VirtualServer | undefined {
   const scope = outer.inside(statement);
   const address = readVirtualAddress(statement, scope);
-  if (address === undefined) return undefined;
+  if (address === undefined) {
+    reportLeftOut(statement, scope);
+    return undefined;
+  }
   const server: VirtualServer = { at: statement.keyword, address, flags: [], dpvs: {}, realServers: [] };
   readBlock(statement, server, VIRTUAL_SERVER, scope);
   return server;

@@ -88,7 +88,11 @@ function withoutUnused(lines: readonly KeptLine[]): string[] {
   };
   for (const { text, definition } of lines) {
     if (definition === undefined) use(text);
-    else bodies.set(definition, [...(bodies.get(definition) ?? []), text]);
+    else {
+      const body = bodies.get(definition);
+      if (body === undefined) bodies.set(definition, [text]);
+      else body.push(text);
+    }
   }
   for (let name = queue.pop(); name !== undefined; name = queue.pop()) for (const text of bodies.get(name) ?? []) use(text);
   return lines.filter(({ definition }) => definition === undefined || used.has(definition)).map(({ text }) => text);

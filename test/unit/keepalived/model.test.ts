@@ -337,6 +337,7 @@ describe('what is wrong is reported and stays unset', () => {
     ['quorum {\n}', 'syntax: quorum has a block, where none belongs'],
     ['real_server 10.0.0.2 80', 'syntax: real_server has no block'],
     ['real_server x 80 {\n}', 'invalid: expected an IP address, found "x"'],
+    ['real_server x 80 {\n}', 'invalid: this real_server is left out with all that is in it'],
     ['quorum_down a\nquorum_down b', 'note: quorum_down stands on line 5 already; this one is ignored'],
     ['quorum 1\nquorum 2', 'note: quorum stands on line 5 already; this one replaces it'],
     ['limit_proportion 101', 'invalid: expected a number from 0 to 100, found "101"'],
@@ -398,6 +399,8 @@ describe('what is wrong is reported and stays unset', () => {
     ['virtual_servr 192.0.2.1 80 {\n}', 'unknown: unknown keyword "virtual_servr"'],
     ['virtual_server 192.0.2.1 80', 'syntax: virtual_server has no block'],
     ['virtual_server {\n}', 'invalid: virtual_server needs an IP address'],
+    ['virtual_server x 80 {\nquorum 1\n}', 'invalid: this virtual_server is left out with all that is in it'],
+    ['virtual_server_group {\n192.0.2.1\n}', 'invalid: this virtual_server_group is left out with all that is in it'],
     ['virtual_server fwmark {\n}', 'invalid: virtual_server needs a number from 0 to 4294967295'],
     ['virtual_server group {\n}', 'invalid: virtual_server needs a name'],
     ['virtual_server group none {\n}', 'invalid: there is no virtual_server_group none'],
@@ -449,6 +452,12 @@ test('a report says where, what is meant and what was around it', () => {
     source: '  quorun 3',
     remedy: 'did you mean quorum?',
   });
+});
+
+test('an unknown keyword takes its block with it, and says so', () => {
+  const [report, ...others] = load(server('', '', 'TCP_CHEK {\nconnect_port 1\n}')).reports;
+  expect(others).toEqual([]);
+  expect(report?.remedy).toBe('did you mean TCP_CHECK? (its block is left out, too)');
 });
 
 test('a report of a repeated line is made once', () => {
