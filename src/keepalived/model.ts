@@ -153,7 +153,6 @@ export interface FileCheck extends CommonCheck {
   readonly type: 'FILE_CHECK';
   /** Name of a track_file. */
   trackFile?: string;
-  dynamic?: boolean;
   weight?: number;
   reverse?: boolean;
 }

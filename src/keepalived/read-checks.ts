@@ -1,5 +1,5 @@
 // Reads the health checks of a real server: TCP_CHECK, HTTP_GET, SSL_GET, SMTP_CHECK, DNS_CHECK, MISC_CHECK, PING_CHECK, UDP_CHECK,
-// BFD_CHECK, FILE_CHECK, with all their keywords.
+// BFD_CHECK, FILE_CHECK, with all their keywords, those that came after 2.2.7 (sni_name, tls_compliant) included.
 // Guarantees: a check that keepalived would leave out (no url, no script) is left out here, too, and reported.
 // Thread: any; no state.
 import { block, flag, type Keywords, line, readBlock, type Scope } from './block.js';
@@ -253,8 +253,9 @@ const BFD: Keywords<BfdCheck> = {
 
 const FILE: Keywords<FileCheck> = {
   track_file: line(1, (t, s, scope) => assign(t, 'trackFile', readText(s, scope, 'the name of a track_file'))),
-  dynamic: flag((t) => {
-    t.dynamic = true;
+  dynamic: line(0, (_, { keyword }, scope) => {
+    const reason = 'keepalived 2.2.7 does not know dynamic in FILE_CHECK, though its manual does; it has no effect';
+    scope.report('note', keyword, reason, 'take it away');
   }),
   weight: line(2, (t, s, scope) => {
     const weight = readNumber(s, scope, -2_147_483_647, 2_147_483_647);

@@ -389,6 +389,7 @@ describe('what is wrong is reported and stays unset', () => {
     ['UDP_CHECK {\nrequire_reply yy\n}', 'invalid: expected hexadecimal digits, found "yy"'],
     ['BFD_CHECK {\n}', 'invalid: BFD_CHECK has no name; keepalived ignores it'],
     ['BFD_CHECK {\nname nobody\n}', 'invalid: there is no bfd_instance nobody'],
+    ['FILE_CHECK {\ntrack_file nothing\ndynamic\n}', 'note: keepalived 2.2.7 does not know dynamic in FILE_CHECK'],
     ['FILE_CHECK {\ntrack_file nothing\n}', 'invalid: there is no track_file nothing'],
     ['FILE_CHECK {\ntrack_file nothing\nweight 1 backwards\n}', 'invalid: expected reverse or noreverse, found "backwards"'],
   ])('in a check: %j', (text, reason) => {
@@ -452,6 +453,32 @@ test('a report says where, what is meant and what was around it', () => {
     source: '  quorun 3',
     remedy: 'did you mean quorum?',
   });
+});
+
+test('hosts of SMTP_CHECK, and words of keepalived after 2.2.7', () => {
+  const smtp = 'SMTP_CHECK {\nhost {\nconnect_ip 10.0.0.2\nconnect_port 587\nretry 2\n}\nhost {\nbindto 10.0.0.3\n}\n}';
+  const ssl =
+    'SSL_GET {\nsni_name a.example\ntls_compliant\nurl {\npath /\ntls_compliant off\n}\n}\nHTTP_GET {\nsni_name\nnb_get_retry 4\nurl { path / }\n}';
+  const file = load(server('', '', `${smtp}\n${ssl}`));
+  expect(short(file)).toEqual([]);
+  expect(plain(file.config.virtualServers[0]?.realServers[0]?.checks)).toEqual([
+    { type: 'SMTP_CHECK', connection: {}, hosts: [{ ip: '10.0.0.2', port: 587, retry: 2 }, { bindTo: '10.0.0.3' }] },
+    {
+      type: 'SSL_GET',
+      connection: {},
+      enableSni: true,
+      sniName: 'a.example',
+      tlsCompliant: true,
+      urls: [{ path: '/', statusCodes: [], regexOptions: [], tlsCompliant: false }],
+    },
+    {
+      type: 'HTTP_GET',
+      connection: {},
+      enableSni: true,
+      retry: 4,
+      urls: [{ path: '/', statusCodes: [], regexOptions: [] }],
+    },
+  ]);
 });
 
 test('an unknown keyword takes its block with it, and says so', () => {
