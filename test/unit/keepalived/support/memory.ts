@@ -38,3 +38,9 @@ export function short(file: KeepalivedFile, kinds?: readonly string[]): string[]
     .filter((report) => kinds === undefined || kinds.includes(report.kind))
     .map(({ line, column, kind, reason }) => `${line}:${column} ${kind} ${reason}`);
 }
+
+/** A virtual server with these lines, its real server with those, a check with further ones. */
+export function server(virtual: string, real = '', check = 'TCP_CHECK {\n}'): string {
+  const head = 'virtual_server 192.0.2.1 80 {\nlb_algo rr\nlb_kind NAT\nprotocol TCP';
+  return `${head}\n${virtual}\nreal_server 10.0.0.1 80 {\n${real}\n${check}\n}\n}`;
+}
