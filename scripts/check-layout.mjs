@@ -21,7 +21,7 @@ function files(folder, endings) {
 /** Folders and top-level files of src, lowest level first. */
 const SRC_LEVELS = [
   ['errors', 'diagnostics', 'native-binding'],
-  ['config', 'native', 'ipvs'],
+  ['config', 'native', 'ipvs', 'keepalived'],
   ['control'],
   ['health'],
   ['doctor', 'versions', 'explain'],
