@@ -26,6 +26,8 @@ const SRC_LEVELS = [
   ['health'],
   ['doctor', 'versions', 'explain'],
   ['load-balancer', 'create-load-balancer', 'index', 'replay'],
+  ['state', 'metrics', 'logs', 'door'],
+  ['api', 'client'],
   ['daemon', 'lab', 'realserver', 'demo'],
   ['cli'],
 ];

@@ -50,6 +50,11 @@ export const ERROR_CATALOGUE = {
     meaning: 'The new configuration changes something that is fixed while a dataplane runs (workers, interfaces, packet memory).',
     remedy: 'Keep the old value, or stop the load balancer and start it with the new configuration.',
   },
+  MILLRACE_E_VERSION_CONFLICT: {
+    kind: 'input',
+    meaning: 'The configuration has changed since the version that a change was made for.',
+    remedy: 'Read it again, make the change again, and send it with the new version.',
+  },
   MILLRACE_E_PCAP_INVALID: {
     kind: 'input',
     meaning: 'A capture file is not a classic pcap file with Ethernet frames, or is cut off.',
