@@ -46,6 +46,8 @@ export function expectation(schema: SchemaNode): string {
   switch (schema.type) {
     case 'integer':
       return `a whole number from ${schema.minimum ?? 0} to ${schema.maximum ?? 'any'}`;
+    case 'number':
+      return `a number from ${schema.minimum ?? 0} to ${schema.maximum ?? 'any'}`;
     case 'string':
       return schema.maxLength === undefined
         ? 'a text'

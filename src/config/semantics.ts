@@ -59,7 +59,9 @@ const uniqueNames: Rule = (facts) => [
 
 const uniqueServers: Rule = (facts) =>
   facts.services.flatMap((service) => {
-    const keys = service.servers.flatMap(({ address, port, portKnown }) =>
+    // The sorry server takes the place of all others: it may be one of them.
+    const listed = service.servers.filter(({ path }) => path.at(-1) !== 'sorryServer');
+    const keys = listed.flatMap(({ address, port, portKnown }) =>
       address && portKnown ? [{ value: endpoint(address.value, port?.value), path: address.path }] : [],
     );
     return duplicates(

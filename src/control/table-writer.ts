@@ -34,12 +34,17 @@ export class TableWriter {
 
   /** The same for services that are part of the tables in force and are found by what they were found by. */
   async writeServices(services: readonly NativeServiceConfig[]): Promise<NativeApplyResult> {
-    await this.#update(services);
+    if (this.#tables === undefined) throw new TypeError('services are written before the tables that they are part of');
     const byName = new Map(services.map((service) => [service.name, service]));
-    if (this.#tables !== undefined) {
-      const now = this.#tables.services.map((service) => byName.get(service.name) ?? service);
-      this.#tables = { ...this.#tables, services: now };
-    }
+    const changed: NativeServiceConfig[] = [];
+    const now = this.#tables.services.map((old) => {
+      const service = byName.get(old.name);
+      if (service === undefined || isDeepStrictEqual(old, service)) return old;
+      changed.push(service);
+      return service;
+    });
+    await this.#update(changed);
+    this.#tables = { ...this.#tables, services: now };
     return this.#slots;
   }
 

@@ -78,7 +78,7 @@ export function openTls(place: Place, alpn: readonly string[] = []): TLSSocket {
   return connectTls({ socket: openStream(place), ...tlsOptions(place.check, alpn) });
 }
 
-/** A datagram socket. `ready` is called when it may be sent from. */
+/** A datagram socket. `ready` is called when it may be sent from, with a native one before this returns. */
 export function openDatagram(place: Place, kind: 'datagram' | 'echo', ready: (socket: DatagramSocket) => void): DatagramSocket {
   const socket = createSocket(place.family === 6 ? 'udp6' : 'udp4');
   if (kind === 'echo' || needsNative(place.check)) {

@@ -20,9 +20,9 @@ export function checkUdp(target: CheckTarget): Promise<Outcome> {
   return untilVerdict(
     target.timeout,
     (end) => {
-      const socket = openDatagram(target, 'datagram', () => {
+      const socket = openDatagram(target, 'datagram', (ready) => {
         // Connected, so that "port unreachable" comes back as an error.
-        socket.connect(target.port, target.address, () => socket.send(payloadOf(check.payload ?? '')));
+        ready.connect(target.port, target.address, () => ready.send(payloadOf(check.payload ?? '')));
       });
       socket.on('message', (message) => {
         if (wanted !== undefined && !message.includes(wanted)) end(bad(`the reply does not contain "${check.contains}"`));
@@ -83,8 +83,8 @@ export function checkDns(target: CheckTarget): Promise<Outcome> {
   return untilVerdict(target.timeout, (end) => {
     const id = randomInt(65_536);
     const query = dnsQuery(id, target.check.query ?? '.', target.check.queryType ?? 'SOA');
-    const socket = openDatagram(target, 'datagram', () => {
-      socket.connect(target.port, target.address, () => socket.send(query));
+    const socket = openDatagram(target, 'datagram', (ready) => {
+      ready.connect(target.port, target.address, () => ready.send(query));
     });
     socket.on('message', (message) => {
       const verdict = dnsVerdict(id, message);
@@ -108,7 +108,7 @@ export function checkPing(target: CheckTarget): Promise<Outcome> {
     request.writeUInt16BE(sequence, 6);
     request.writeUInt32BE(token, 8);
     const begun = performance.now();
-    const socket = openDatagram(target, 'echo', () => socket.send(request, 1, target.address));
+    const socket = openDatagram(target, 'echo', (ready) => ready.send(request, 1, target.address));
     socket.on('message', (message) => {
       if (message.length < 12 || message[0] !== ECHO_REPLY[target.family]) return;
       if (message.readUInt16BE(6) !== sequence || message.readUInt32BE(8) !== token) return;
