@@ -11,6 +11,7 @@ import { type ConfigChanges, diffConfigs } from './control/diff.js';
 import * as edit from './control/edit.js';
 import { fixedChanges } from './control/fixed.js';
 import { abortable, SerialQueue } from './control/serial-queue.js';
+import { type SessionFilter, type SessionList, type SessionPaging, sessionList, sessionRequest } from './control/sessions.js';
 import { type Stats, StatsReader } from './control/stats.js';
 import { TableWriter } from './control/table-writer.js';
 import { dataplaneStartChannel, dataplaneStopChannel, healthTransitionChannel } from './diagnostics.js';
@@ -18,7 +19,13 @@ import type { Finding } from './doctor/facts.js';
 import { createError, fromNativeError } from './errors.js';
 import { type HealthMonitor, type HealthStatus, initialAvailability, type MonitorParts } from './health/monitor.js';
 import type { HealthEvent } from './health/service-judge.js';
-import type { NativeBinding, NativeDataplane, NativeInterfaceStatus } from './native-binding.js';
+import type {
+  NativeBinding,
+  NativeDataplane,
+  NativeInterfaceStatus,
+  NativeSessionPage,
+  NativeSessionRequest,
+} from './native-binding.js';
 
 export interface OperationOptions {
   /** Before the operation's turn it cancels; what has begun is finished. Rejections carry the signal's reason. */
@@ -239,6 +246,36 @@ export class LoadBalancer {
         throw error;
       }
     });
+  }
+
+  /**
+   * Sessions of now, page by page. A page costs what it walks over, so a filter that few sessions meet makes long walks; packets wait for
+   * none of it.
+   * @throws MILLRACE_E_INPUT_INVALID for a service, server, prefix or cursor that is none.
+   */
+  async sessions(filter: SessionFilter = {}, page: SessionPaging = {}): Promise<SessionList> {
+    this.#refuseWhenClosed();
+    const slots = this.#tables.slots;
+    return sessionList(slots, await this.#askSessions(sessionRequest(slots, filter, { limit: 100, ...page })));
+  }
+
+  /** How many there are. */
+  async countSessions(filter: SessionFilter = {}): Promise<number> {
+    return (await this.#askSessions(sessionRequest(this.#tables.slots, filter, { limit: 0 }))).matched;
+  }
+
+  /** Ends sessions and tells how many: of TCP both sides are reset with the next packet of either, others are gone at once. */
+  async endSessions(filter: SessionFilter): Promise<number> {
+    return (await this.#askSessions({ ...sessionRequest(this.#tables.slots, filter, { limit: 0 }), end: true })).matched;
+  }
+
+  async #askSessions(request: NativeSessionRequest): Promise<NativeSessionPage> {
+    this.#refuseWhenClosed();
+    try {
+      return await this.#dataplane.sessions(request);
+    } catch (error) {
+      throw fromNativeError(error);
+    }
   }
 
   /** All counters of now; after close() those of the end. Reads native memory, stops nothing. */

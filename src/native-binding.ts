@@ -256,6 +256,89 @@ export interface NativeApplyResult extends NativeSlotMap {
   readonly generation: number;
 }
 
+/** Which sessions, and from where on. */
+export interface NativeSessionRequest {
+  /** "address/length"; "": all clients. */
+  readonly client: string;
+  /** 0: any. */
+  readonly clientPort: number;
+  /** IP protocol number; 0: any. */
+  readonly protocol: number;
+  /** Slots; none: any. */
+  readonly services: readonly number[];
+  readonly servers: readonly number[];
+  readonly fromWorker: number;
+  readonly fromId: number;
+  /** Rows; 0 counts alone. */
+  readonly limit: number;
+  /** Ends the sessions that are met: TCP by resets with the next packet, others at once. */
+  readonly end: boolean;
+}
+
+/** As SessionRow in native/pipeline/session_query.h. */
+export interface NativeSessionRow {
+  readonly client: string;
+  readonly clientPort: number;
+  readonly vip: string;
+  readonly vipPort: number;
+  readonly local: string;
+  readonly localPort: number;
+  readonly server: string;
+  readonly serverPort: number;
+  readonly service: number;
+  readonly serverSlot: number;
+  readonly worker: number;
+  /** Milliseconds. */
+  readonly expires: number;
+  readonly packetsIn: number;
+  readonly packetsOut: number;
+  readonly protocol: number;
+  /** Number in SESSION_STATES. */
+  readonly state: number;
+  /** Number in SESSION_MODES. */
+  readonly mode: number;
+}
+
+export interface NativeSessionPage {
+  readonly rows: readonly NativeSessionRow[];
+  readonly matched: number;
+  /** Absent: there is nothing more. */
+  readonly next?: { readonly worker: number; readonly id: number };
+}
+
+/** The order of SessionState in native/sessions/session.h; names as IPVS writes them. */
+export const SESSION_STATES = [
+  'NONE',
+  'ESTABLISHED',
+  'SYN_SENT',
+  'SYN_RECV',
+  'FIN_WAIT',
+  'TIME_WAIT',
+  'CLOSE',
+  'CLOSE_WAIT',
+  'LAST_ACK',
+  'LISTEN',
+  'SYNACK',
+  'UDP_ONE_WAY',
+  'UDP',
+  'INIT1',
+  'INIT',
+  'COOKIE_SENT',
+  'COOKIE_REPLIED',
+  'COOKIE_WAIT',
+  'COOKIE',
+  'COOKIE_ECHOED',
+  'ESTABLISHED',
+  'SHUTDOWN_SENT',
+  'SHUTDOWN_RECEIVED',
+  'SHUTDOWN_ACK_SENT',
+  'REJECTED',
+  'CLOSED',
+] as const;
+
+/** The order of ForwardMode in native/sessions/forward_mode.h. */
+export const SESSION_MODES = ['fullnat', 'nat', 'direct', 'ipip', 'gre', 'gue', 'l3dsr', 'snat'] as const;
+
 /** One interface as XDP sees it. */
 export interface NativeInterfaceStatus {
   readonly name: string;
@@ -289,6 +372,8 @@ export interface NativeDataplane {
    * cost that does not depend on their servers. The result has the slots of these services alone.
    */
   update(services: readonly NativeServiceConfig[]): Promise<NativeApplyResult>;
+  /** Walks the sessions of all workers, one worker after the other; each that lives all the time is met once. */
+  sessions(request: NativeSessionRequest): Promise<NativeSessionPage>;
   /** u64 slots of one worker in the order of `counterInfo()`; native memory, valid until stop(). */
   counters(worker: number): ArrayBuffer;
   /** u64 slots of one worker: SERVER_STATS_FIELDS per server slot. */

@@ -327,6 +327,58 @@ ServicesUpdate decode_update(const Napi::Array& services) {
   return update;
 }
 
+SessionRequest decode_session_request(const Napi::Object& object) {
+  SessionRequest request;
+  if (const std::string client = text(object, "client"); !client.empty()) {
+    bool ok = false;
+    request.filter.client = Prefix::parse(client, ok);
+  }
+  request.filter.client_port = be16(static_cast<std::uint16_t>(number(object, "clientPort")));
+  request.filter.protocol = static_cast<std::uint8_t>(number(object, "protocol"));
+  each(object, "services", [&](const Napi::Value& slot) { request.filter.services.push_back(slot.ToNumber().Uint32Value()); });
+  each(object, "servers", [&](const Napi::Value& slot) { request.filter.servers.push_back(slot.ToNumber().Uint32Value()); });
+  request.from = {number(object, "fromWorker"), number(object, "fromId")};
+  request.limit = number(object, "limit");
+  request.end = object.Get("end").ToBoolean();
+  return request;
+}
+
+Napi::Value encode_sessions(Napi::Env env, const SessionPage& page) {
+  auto rows = Napi::Array::New(env, page.rows.size());
+  for (std::uint32_t i = 0; i < page.rows.size(); i++) {
+    const SessionRow& row = page.rows[i];
+    auto item = Napi::Object::New(env);
+    item.Set("client", row.client.to_string());
+    item.Set("clientPort", row.client_port.host());
+    item.Set("vip", row.vip.to_string());
+    item.Set("vipPort", row.vip_port.host());
+    item.Set("local", row.local.to_string());
+    item.Set("localPort", row.local_port.host());
+    item.Set("server", row.server.to_string());
+    item.Set("serverPort", row.server_port.host());
+    item.Set("service", row.service);
+    item.Set("serverSlot", row.server_slot);
+    item.Set("worker", row.worker);
+    item.Set("expires", row.expires_ms);
+    item.Set("packetsIn", row.packets_in);
+    item.Set("packetsOut", row.packets_out);
+    item.Set("protocol", row.protocol);
+    item.Set("state", static_cast<std::uint32_t>(row.state));
+    item.Set("mode", static_cast<std::uint32_t>(row.mode));
+    rows.Set(i, item);
+  }
+  auto object = Napi::Object::New(env);
+  object.Set("rows", rows);
+  object.Set("matched", static_cast<double>(page.matched));
+  if (page.next) {
+    auto next = Napi::Object::New(env);
+    next.Set("worker", page.next->worker);
+    next.Set("id", page.next->id);
+    object.Set("next", next);
+  }
+  return object;
+}
+
 ReplayOptions decode_replay(const Napi::Object& object) {
   return {text(object, "input"), text(object, "output"),
           text(object, "steering") == "wrong" ? ReplaySteering::kWrong : ReplaySteering::kFlow};

@@ -20,6 +20,8 @@ namespace millrace::addon {
 DataplaneOptions decode_options(const Napi::Object& object);
 TablesConfig decode_tables(const Napi::Object& object);
 ServicesUpdate decode_update(const Napi::Array& services);
+SessionRequest decode_session_request(const Napi::Object& object);
+Napi::Value encode_sessions(Napi::Env env, const SessionPage& page);
 ReplayOptions decode_replay(const Napi::Object& object);
 
 std::string text(const Napi::Object& object, const char* key);

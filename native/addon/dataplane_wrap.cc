@@ -91,8 +91,16 @@ Result<ApplyOutcome> DataplaneHolder::update(ServicesUpdate update) {
   return dataplane->update(std::move(update));
 }
 
+Result<SessionPage> DataplaneHolder::sessions(const SessionRequest& request) {
+  const std::lock_guard lock(queries_);
+  const std::shared_ptr<Dataplane> dataplane = running();
+  if (!dataplane) return not_running();
+  return dataplane->sessions(request);
+}
+
 void DataplaneHolder::stop() {
-  const std::lock_guard lock(turn_);
+  // Workers answer queries as long as they run: those that are under way come first.
+  const std::scoped_lock lock(turn_, queries_);
   stopped_ = true;
   // Here, and not with the last reference: who reads statistics meanwhile must not be the one that waits for the threads.
   if (const std::shared_ptr<Dataplane> dataplane = running()) dataplane->stop();
@@ -102,7 +110,7 @@ void DataplaneHolder::stop() {
 Napi::Function DataplaneWrap::define(Napi::Env env) {
   return DefineClass(env, "Dataplane",
                      {InstanceMethod<&DataplaneWrap::start>("start"), InstanceMethod<&DataplaneWrap::apply>("apply"),
-                      InstanceMethod<&DataplaneWrap::update>("update"),
+                      InstanceMethod<&DataplaneWrap::update>("update"), InstanceMethod<&DataplaneWrap::sessions>("sessions"),
                       InstanceMethod<&DataplaneWrap::stop>("stop"), InstanceMethod<&DataplaneWrap::counters>("counters"),
                       InstanceMethod<&DataplaneWrap::server_stats>("serverStats"),
                       InstanceMethod<&DataplaneWrap::server_rates>("serverRates"),
@@ -167,6 +175,13 @@ Napi::Value DataplaneWrap::apply(const Napi::CallbackInfo& info) {
 Napi::Value DataplaneWrap::update(const Napi::CallbackInfo& info) {
   const auto services = std::make_shared<ServicesUpdate>(decode_update(info[0].As<Napi::Array>()));
   return change(info.Env(), [holder = holder_, services] { return holder->update(std::move(*services)); });
+}
+
+Napi::Value DataplaneWrap::sessions(const Napi::CallbackInfo& info) {
+  const auto request = std::make_shared<SessionRequest>(decode_session_request(info[0].As<Napi::Object>()));
+  return Task<SessionPage>::run(
+      info.Env(), [holder = holder_, request] { return holder->sessions(*request); },
+      [](Napi::Env env, const Result<SessionPage>& page) { return page ? encode_sessions(env, page.value()) : env.Undefined(); });
 }
 
 Napi::Value DataplaneWrap::stop(const Napi::CallbackInfo& info) {

@@ -21,6 +21,7 @@ class DataplaneHolder {
   Result<void> start();
   Result<ApplyOutcome> apply(TablesConfig tables);
   Result<ApplyOutcome> update(ServicesUpdate update);
+  Result<SessionPage> sessions(const SessionRequest& request);
   void stop();
 
   /// The running dataplane or nothing. Never waits for the calls above, so that JavaScript may read statistics during them.
@@ -31,6 +32,8 @@ class DataplaneHolder {
 
   const DataplaneOptions options_;
   std::mutex turn_;
+  /// One query of sessions at a time, beside changes.
+  std::mutex queries_;
   bool stopped_ = false;  // guarded by turn_
   mutable std::mutex pointer_;
   std::shared_ptr<Dataplane> dataplane_;  // guarded by pointer_
@@ -46,6 +49,7 @@ class DataplaneWrap : public Napi::ObjectWrap<DataplaneWrap> {
   Napi::Value start(const Napi::CallbackInfo& info);
   Napi::Value apply(const Napi::CallbackInfo& info);
   Napi::Value update(const Napi::CallbackInfo& info);
+  Napi::Value sessions(const Napi::CallbackInfo& info);
   Napi::Value stop(const Napi::CallbackInfo& info);
   Napi::Value counters(const Napi::CallbackInfo& info);
   Napi::Value server_stats(const Napi::CallbackInfo& info);

@@ -19,6 +19,7 @@ constexpr std::uint32_t kPerTurn = 512;
 constexpr auto kTcpHeader = static_cast<std::uint32_t>(sizeof(net::Tcp));
 
 void cut(WorkerState& state, SessionId id, Session& session) {
+  if (is_cut(session) && session.next_hop_client == kCutKilled) return;
   const auto& removed = state.snapshot->services->removed;
   const auto found = removed.find(session.server);
   if (found == removed.end()) {
@@ -126,7 +127,7 @@ bool continue_cutting(WorkerState& state) {
 void answer_cut(WorkerState& state, const NetworkView& network, SessionId id, Direction direction, Packet& packet,
                 const PacketMeta& meta, Verdict& verdict) {
   Session& session = state.sessions->at(id);
-  if (session.next_hop_client != kCutReset || meta.protocol != net::kProtocolTcp || meta.fragment != 0) return;
+  if (session.next_hop_client == kCutDrop || meta.protocol != net::kProtocolTcp || meta.fragment != 0) return;
   // Of a SYN the other side knows nothing.
   if ((meta.tcp_flags & net::tcp_flag::kSyn) == 0) reset_other_side(state, network, id, direction, packet, meta);
   // Short from now on; further packets are answered until then, for a reset may be lost or come to a window that has moved.

@@ -18,6 +18,8 @@ inline constexpr NextHopId kCutMark = 65535;
 /// In the place of the next hop towards the client.
 inline constexpr NextHopId kCutDrop = 0;
 inline constexpr NextHopId kCutReset = 1;
+/// The same, whatever becomes of the server: somebody wanted this session to end (session_query.h).
+inline constexpr NextHopId kCutKilled = 2;
 
 inline bool is_cut(const Session& session) { return session.route_generation == 0 && session.next_hop_server == kCutMark; }
 

@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <mutex>
+#include <thread>
 
 #include "worker/control_thread.h"
 #include "worker/worker_thread.h"
@@ -47,6 +49,8 @@ std::uint64_t seed_of(const DataplaneOptions& options) {
   if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed)) seed = Now::read().ns;
   return seed;
 }
+
+constexpr auto kQueryPoll = std::chrono::microseconds(200);
 
 Result<std::uint32_t> frame_size_of(const DataplaneOptions& options) {
   if (options.frame_size != 0) return options.frame_size;
@@ -179,6 +183,29 @@ Dataplane::~Dataplane() { stop(); }
 Result<ApplyOutcome> Dataplane::update(ServicesUpdate update) { return parts_->control->update(std::move(update)); }
 
 Result<ApplyOutcome> Dataplane::apply(TablesConfig config) { return parts_->control->apply(std::move(config)); }
+
+Result<SessionPage> Dataplane::sessions(const SessionRequest& request) {
+  SessionPage page;
+  for (SessionCursor at = request.from; at.worker < parts_->options.workers; at = {at.worker + 1, 0}) {
+    const auto left = static_cast<std::uint32_t>(request.limit - page.rows.size());
+    SessionQuery query(request.filter, at.id, left, request.end);
+    parts_->loops[at.worker]->ask(query);
+    parts_->links->bell(at.worker).ring();
+    // Its turns go on as long as the thread does, and stop() waits for this call.
+    while (!query.done()) std::this_thread::sleep_for(kQueryPoll);
+    page.rows.insert(page.rows.end(), query.rows().begin(), query.rows().end());
+    page.matched += query.matched();
+    if (query.cursor() != kNoSession) {
+      page.next = SessionCursor{at.worker, query.cursor()};
+      return page;
+    }
+    if (request.limit != 0 && page.rows.size() == request.limit && at.worker + 1 < parts_->options.workers) {
+      page.next = SessionCursor{at.worker + 1, 0};
+      return page;
+    }
+  }
+  return page;
+}
 
 void Dataplane::stop() {
   // First nobody changes tables, then no packet comes in, then nobody works on packets; memory goes with the parts.

@@ -6,10 +6,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/result.h"
+#include "pipeline/session_query.h"
 #include "ports/af_xdp.h"
 #include "ports/xdp_attachment.h"
 #include "tables/configuration.h"
@@ -37,6 +39,28 @@ struct InterfaceStatus {
   AfXdpStatistics sockets;
 };
 
+/// A place in the walk over all workers' sessions.
+struct SessionCursor {
+  std::uint32_t worker = 0;
+  SessionId id = 0;
+};
+
+struct SessionRequest {
+  SessionFilter filter;
+  SessionCursor from;
+  /// Rows; 0 counts without listing.
+  std::uint32_t limit = 0;
+  /// Ends the sessions that are met.
+  bool end = false;
+};
+
+struct SessionPage {
+  std::vector<SessionRow> rows;
+  std::uint64_t matched = 0;
+  /// Absent: there is nothing more.
+  std::optional<SessionCursor> next;
+};
+
 class Dataplane {
  public:
   static Result<std::unique_ptr<Dataplane>> start(const DataplaneOptions& options);
@@ -50,6 +74,8 @@ class Dataplane {
   /// The same for some services of the configuration in force, at a cost that does not depend on the sizes of the others.
   /// Errors: unknown_service, limit_exceeded, not_running.
   Result<ApplyOutcome> update(ServicesUpdate update);
+  /// Sessions of all workers, one worker after the other, from where `from` says on. Waits for the workers, some turns each.
+  Result<SessionPage> sessions(const SessionRequest& request);
   void stop();
 
   std::uint32_t workers() const;

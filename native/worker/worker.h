@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "pipeline/rate_limits.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/removal.h"
+#include "pipeline/session_query.h"
 #include "pipeline/worker_state.h"
 #include "ports/port.h"
 #include "worker/links.h"
@@ -47,6 +49,7 @@ class alignas(kCacheLine) Worker {
       begin_cutting(state_);
     }
     std::uint32_t moved = continue_cutting(state_) ? 1 : 0;
+    moved += continue_query();
     if (state_.workers > 1) {
       frames_.collect_returns();
       moved += take_handed_over();
@@ -64,8 +67,13 @@ class alignas(kCacheLine) Worker {
     return moved;
   }
 
-  /// Whether a neighbour has handed something over. For the last look before sleep.
+  /// From another thread: has this answered in the turns to come, one query at a time. The asker rings the worker's bell and waits for
+  /// query.done().
+  void ask(SessionQuery& query) { query_.store(&query, std::memory_order_release); }
+
+  /// Whether a neighbour has handed something over, or somebody has asked. For the last look before sleep.
   bool has_work() const {
+    if (query_.load(std::memory_order_acquire) != nullptr) return true;
     for (std::uint32_t from = 0; from < state_.workers; from++) {
       if (from != state_.worker && !links_.handoff(from, state_.worker).empty()) return true;
     }
@@ -89,6 +97,16 @@ class alignas(kCacheLine) Worker {
   static_assert(kBatchSize < kOwnMark);
   /// A turn may create 64 sessions per port, and the timer looks at each twice or more: as its slot comes nearer and at its end.
   static constexpr std::uint32_t kTimersPerTurn = 2 * kBatchSize;
+
+  std::uint32_t continue_query() {
+    SessionQuery* query = query_.load(std::memory_order_acquire);
+    if (query == nullptr) return 0;
+    if (query->advance(state_)) {
+      query_.store(nullptr, std::memory_order_relaxed);
+      query->finish();
+    }
+    return 1;
+  }
 
   /// Held packets wait for next hops: tries each once with the new ones.
   void retry_held() {
@@ -293,6 +311,8 @@ class alignas(kCacheLine) Worker {
   std::uint64_t ring_mask_ = 0;
   std::uint64_t network_serial_ = 0;
   std::uint64_t services_generation_ = 0;
+  /// Written by whoever asks, and by the worker when it has answered: on a line that nothing else shares.
+  alignas(kCacheLine) std::atomic<SessionQuery*> query_{nullptr};
 };
 
 }  // namespace millrace

@@ -4,6 +4,7 @@
 // Thread: any; no state.
 import { parseAddress } from '../config/address.js';
 import type { Config, ServerConfig, ServiceConfig } from '../config/schema.js';
+import { endpoint } from './endpoint.js';
 
 /** What health checks say of one server. */
 export interface ServerAvailability {
@@ -28,7 +29,7 @@ export type Availabilities = ReadonlyMap<string, ServiceAvailability | undefined
 export function serverKey(service: Pick<ServiceConfig, 'port'>, server: Pick<ServerConfig, 'address' | 'port'>): string {
   const port = server.port ?? (typeof service.port === 'number' ? service.port : 0);
   const address = parseAddress(server.address)?.text ?? server.address;
-  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+  return endpoint(address, port);
 }
 
 /** The service as the dataplane is to have it. */

@@ -4,6 +4,7 @@
 import { describeService } from '../config/matching.js';
 import type { ConfigChanges } from '../control/diff.js';
 import { describeChanges } from '../control/diff.js';
+import { endpoint } from '../control/endpoint.js';
 import { toJson } from '../control/json.js';
 import type { CounterSet, ServerStats, Stats } from '../control/stats.js';
 import type { NativeInterfaceStatus } from '../native-binding.js';
@@ -73,11 +74,6 @@ function statsFields(stats: Stats): Record<string, unknown> {
     servers: stats.servers.map(({ address, port, ...others }) => ({ ...others, server: endpoint(address, port) })),
     interfaces: stats.interfaces.map(({ name, xdp }) => ({ name, ...xdp })),
   };
-}
-
-/** "192.0.2.1:80" or "[2001:db8::1]:80". */
-export function endpoint(address: string, port: number): string {
-  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
 /** The line of an event for a person. */

@@ -1,7 +1,8 @@
 // What `millrace run` prints: lines that the lab and other programs read, and sentences for people.
 import { expect, test } from 'vitest';
+import { endpoint } from '../../../src/control/endpoint.js';
 import { toJson } from '../../../src/control/json.js';
-import { type DaemonEvent, endpoint, toLine, toSentence } from '../../../src/daemon/output.js';
+import { type DaemonEvent, toLine, toSentence } from '../../../src/daemon/output.js';
 import { accounted, parseBalancerLine } from '../../../src/lab/balancer-events.js';
 import { goodConfig, startTestBalancer } from '../module/support/hosts.js';
 

@@ -11,6 +11,8 @@ import {
   type NativeReplayOptions,
   type NativeReplayResult,
   type NativeServiceConfig,
+  type NativeSessionPage,
+  type NativeSessionRequest,
   type NativeTables,
   RATE_LIMIT_FIELDS,
   SERVER_STATS_FIELDS,
@@ -77,6 +79,8 @@ export class FakeBinding implements NativeBinding {
   readonly calls: string[] = [];
   readonly applied: NativeTables[] = [];
   readonly updated: (readonly NativeServiceConfig[])[] = [];
+  readonly sessionRequests: NativeSessionRequest[] = [];
+  sessionPage: NativeSessionPage = { rows: [], matched: 0 };
   options: NativeOptions | undefined;
   counterMemory: BigUint64Array[] = [];
   serverMemory: BigUint64Array[] = [];
@@ -154,6 +158,11 @@ export class FakeBinding implements NativeBinding {
             servers: service.servers.map(({ address, port }) => ({ address, port, slot: slot++, removed: false })),
           })),
         };
+      },
+      sessions: async (request: NativeSessionRequest) => {
+        this.#call('sessions');
+        this.sessionRequests.push(request);
+        return this.sessionPage;
       },
       counters: (worker: number) => memory(this.counterMemory, worker),
       serverStats: (worker: number) => memory(this.serverMemory, worker),
