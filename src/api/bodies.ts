@@ -87,25 +87,49 @@ export function schemaOf(name: EndpointName): FastifySchema {
 }
 
 /** Texts of the query become what the schema wants; the object is changed in place. */
-function queryChecker(schema: SchemaNode): (value: unknown) => Finding[] {
+function queryChecker(schema: SchemaNode): Checker {
   const validate = new Ajv({ allErrors: true, strict: false, coerceTypes: true, ownProperties: true }).compile(schema);
   return (value) => (validate(value) ? [] : explain(validate.errors ?? [], schema, value));
 }
 
+type Checker = (value: unknown) => Finding[];
+const checkers = new Map<string, Checker>();
+
+/** Compiled with the first request that needs it: all of them at once would hold up the start. */
+function checkerOf(key: string, compile: () => Checker): Checker {
+  return (value) => {
+    const check = checkers.get(key) ?? compile();
+    checkers.set(key, check);
+    return check(value);
+  };
+}
+
 /** Compilers of one endpoint. A wrong path names nothing (404), a wrong query is 400, a wrong part of a configuration 422. */
-export function validatorOf(name: EndpointName | undefined): FastifySchemaCompiler<unknown> {
+export function validatorOf(name: EndpointName): FastifySchemaCompiler<unknown> {
   return ({ schema, httpPart }) => {
     // Which of the sections' schemas counts is in the path: checkSection() looks at it.
     if (httpPart === 'body' && name === 'setSection') return () => true;
-    const check = httpPart === 'body' ? partChecker(schema as SchemaNode) : queryChecker(schema as SchemaNode);
+    const node = schema as SchemaNode;
+    const check = checkerOf(`${name} ${httpPart}`, () => (httpPart === 'body' ? partChecker(node) : queryChecker(node)));
     return (value: unknown) => {
       const findings = httpPart === 'body' ? bodyFindings(check, value) : check(value);
-      return findings.length === 0 ? true : { error: faultOf(httpPart, findings, name !== undefined && name in CONFIG_BODIES) };
+      return findings.length === 0 ? true : { error: faultOf(httpPart, findings, name in CONFIG_BODIES) };
     };
   };
 }
 
-function bodyFindings(check: (value: unknown) => Finding[], value: unknown): Finding[] {
+/** For a query outside the API. */
+export function queryValidator(): FastifySchemaCompiler<unknown> {
+  return ({ schema }) => {
+    const check = queryChecker(schema as SchemaNode);
+    return (value: unknown) => {
+      const findings = check(value);
+      return findings.length === 0 ? true : { error: requestInvalid('the query is wrong', findings) };
+    };
+  };
+}
+
+function bodyFindings(check: Checker, value: unknown): Finding[] {
   if (value !== null && value !== undefined) return check(value);
   return [{ path: [], at: 'value', reason: 'it is empty', remedy: 'send JSON with content-type: application/json' }];
 }
@@ -119,13 +143,12 @@ function faultOf(part: string | undefined, findings: readonly Finding[], configu
   return requestInvalid('the query is wrong', findings);
 }
 
-const sectionCheckers = new Map<string, (value: unknown) => Finding[]>();
-
 /** @throws MILLRACE_E_CONFIG_INVALID */
 export function checkSection(section: string, value: unknown): void {
-  const check = sectionCheckers.get(section) ?? partChecker(top[section] ?? {});
-  sectionCheckers.set(section, check);
-  const findings = bodyFindings(check, value);
+  const findings = bodyFindings(
+    checkerOf(`section ${section}`, () => partChecker(top[section] ?? {})),
+    value,
+  );
   if (findings.length > 0) throw findingsError(findings);
 }
 

@@ -11,7 +11,7 @@ import type { Explanation } from '../explain/explain.js';
 import { TCP_FLAGS } from '../explain/frame.js';
 import { describeFault, parseSentence, SENTENCE_EXAMPLES } from '../explain/sentence.js';
 import type { ChangeOptions } from '../state/desired.js';
-import { isTooDeep, plainSchema, schemaOf, validatorOf } from './bodies.js';
+import { isTooDeep, plainSchema, queryValidator, schemaOf, validatorOf } from './bodies.js';
 import { Changes, keyNamed, serverMissing, serviceNamed } from './changes.js';
 import { ENDPOINTS, type Endpoint, type EndpointName, ErrorBody, type Reply } from './contract.js';
 import { answerTo, notFound } from './errors.js';
@@ -119,7 +119,7 @@ function newApp(failed: (error: unknown) => void): FastifyInstance {
   app.setNotFoundHandler(async (request) => {
     throw notFound(`there is no ${request.method} ${request.url.slice(0, 200)}`, 'See /api/v1/openapi.json for the paths.');
   });
-  app.setValidatorCompiler(validatorOf(undefined));
+  app.setValidatorCompiler(queryValidator());
   app.setSerializerCompiler(() => (data) => JSON.stringify(data));
   app.addHook('onSend', async (_request, reply) => {
     if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store');

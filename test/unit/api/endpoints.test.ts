@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
 import { plainSchema } from '../../../src/api/bodies.js';
 import { ENDPOINTS, type EndpointName, ErrorBody } from '../../../src/api/contract.js';
 import { createError } from '../../../src/errors.js';
-import { type TestApi, startApi } from './support/api.js';
+import { startApi, type TestApi } from './support/api.js';
 import type { Answer, Ask } from './support/client.js';
 
 let api: TestApi;
@@ -33,7 +33,12 @@ afterAll(() => {
 const ajv = new Ajv({ strict: false });
 
 /** Calls an endpoint that is to succeed, and holds its answer against its schema. */
-async function call(name: EndpointName, parameters: Readonly<Record<string, string>> = {}, what: Ask = {}, query = ''): Promise<Answer> {
+async function call(
+  name: EndpointName,
+  parameters: Readonly<Record<string, string>> = {},
+  what: Ask = {},
+  query = '',
+): Promise<Answer> {
   const { method, path, reply } = ENDPOINTS[name];
   const url = path.replaceAll(/\{([a-z]+)\}/g, (_, key: string) => encodeURIComponent(parameters[key] ?? ''));
   const answer = await api.ask(method, `/api/v1${url}${query}`, what);
@@ -80,7 +85,14 @@ test('services join configuration, counters, health and origin', async () => {
   api.binding.setServer(1, 0, 'connections', 2n);
   const { json } = await call('services');
   expect(json.map((service: { name: string }) => service.name)).toEqual(['web', 'dns']);
-  expect(json[0]).toMatchObject({ address: '203.0.113.10', port: 80, protocol: 'tcp', quorum: true, origin: 'file', mode: 'fullnat' });
+  expect(json[0]).toMatchObject({
+    address: '203.0.113.10',
+    port: 80,
+    protocol: 'tcp',
+    quorum: true,
+    origin: 'file',
+    mode: 'fullnat',
+  });
   expect(json[0].counters.connections).toBe(String((1n << 60n) + 3n));
   expect(json[0].servers[0]).toMatchObject({
     server: '192.0.2.11:8080',
@@ -136,14 +148,20 @@ test('a wrong service is refused with every problem and its path', async () => {
   const twice = { address: '203.0.113.10', port: 80, protocol: 'tcp', servers: [] };
   const clash = await refused('PUT', '/api/v1/services/other', 422, 'MILLRACE_E_CONFIG_INVALID', { body: twice });
   expect(clash.json.error.problems[0].path).toMatch(/^services\[2\]/);
-  const named = await refused('PUT', '/api/v1/services/other', 400, 'MILLRACE_E_REQUEST_INVALID', { body: { ...twice, name: 'x' } });
+  const named = await refused('PUT', '/api/v1/services/other', 400, 'MILLRACE_E_REQUEST_INVALID', {
+    body: { ...twice, name: 'x' },
+  });
   expect(named.json.error.problems[0]).toMatchObject({ path: 'name' });
 });
 
 test('a server is put, weighed, and deleted', async () => {
   const added = { service: 'web', server: '192.0.2.13:80' };
   await call('putServer', added, { body: { weight: 3 } });
-  expect(api.desired.operations.at(-1)).toEqual({ op: 'put-server', service: 'web', server: { address: '192.0.2.13', weight: 3 } });
+  expect(api.desired.operations.at(-1)).toEqual({
+    op: 'put-server',
+    service: 'web',
+    server: { address: '192.0.2.13', weight: 3 },
+  });
   expect((await call('server', added)).json).toMatchObject({ weight: 3, origin: 'api' });
   await call('putServer', { service: 'web', server: '192.0.2.14:81' }, { body: { address: '192.0.2.14' } });
   expect(api.desired.operations.at(-1)).toMatchObject({ server: { address: '192.0.2.14', port: 81 } });
@@ -154,7 +172,9 @@ test('a server is put, weighed, and deleted', async () => {
   await refused('PATCH', '/api/v1/services/web/servers/192.0.2.13:80', 404, 'MILLRACE_E_NOT_FOUND', { body: { weight: 1 } });
   const body = { port: 82 };
   await refused('PUT', '/api/v1/services/web/servers/192.0.2.13:80', 400, 'MILLRACE_E_REQUEST_INVALID', { body });
-  await refused('PATCH', '/api/v1/services/web/servers/192.0.2.11:8080', 400, 'MILLRACE_E_REQUEST_INVALID', { body: { weight: '1' } });
+  await refused('PATCH', '/api/v1/services/web/servers/192.0.2.11:8080', 400, 'MILLRACE_E_REQUEST_INVALID', {
+    body: { weight: '1' },
+  });
 });
 
 test('drain and undrain, one server and all', async () => {
@@ -165,7 +185,9 @@ test('drain and undrain, one server and all', async () => {
   await call('drain', {}, { body: { service: 'web' } });
   expect(api.desired.operations.at(-1)).toEqual({ op: 'drain', service: 'web' });
   await refused('POST', '/api/v1/drain', 404, 'MILLRACE_E_NOT_FOUND', { body: { service: 'web', server: '192.0.2.1:1' } });
-  await refused('POST', '/api/v1/drain', 400, 'MILLRACE_E_REQUEST_INVALID', { body: { service: 'web', sever: '192.0.2.11:8080' } });
+  await refused('POST', '/api/v1/drain', 400, 'MILLRACE_E_REQUEST_INVALID', {
+    body: { service: 'web', sever: '192.0.2.11:8080' },
+  });
 });
 
 test('configuration: effective, sections, reset, reload', async () => {
@@ -176,7 +198,9 @@ test('configuration: effective, sections, reset, reload', async () => {
   expect(api.desired.config.echoReplies).toBe(false);
   const route = { prefix: '0.0.0.0/0', via: '192.0.2.1', interface: 'lan' };
   await call('setSection', { section: 'routes' }, { body: [route] });
-  const wrong = await refused('PUT', '/api/v1/config/routes', 422, 'MILLRACE_E_CONFIG_INVALID', { body: [{ ...route, via: 'gw' }] });
+  const wrong = await refused('PUT', '/api/v1/config/routes', 422, 'MILLRACE_E_CONFIG_INVALID', {
+    body: [{ ...route, via: 'gw' }],
+  });
   expect(wrong.json.error.problems[0].path).toBe('[0].via');
   await refused('PUT', '/api/v1/config/workers', 404, 'MILLRACE_E_NOT_FOUND', { body: 3 });
   await refused('PUT', '/api/v1/config/routes', 422, 'MILLRACE_E_CONFIG_INVALID');
@@ -251,12 +275,15 @@ test('errors of the state have their statuses, mistakes of ours do not leave the
 test('OpenAPI has every endpoint, and the schema of the configuration', async () => {
   const { json, status } = await api.ask('GET', '/api/v1/openapi.json');
   expect(status).toBe(200);
-  for (const { method, path } of Object.values(ENDPOINTS)) expect(json.paths[`/api/v1${path}`]).toHaveProperty(method.toLowerCase());
+  for (const { method, path } of Object.values(ENDPOINTS))
+    expect(json.paths[`/api/v1${path}`]).toHaveProperty(method.toLowerCase());
   const put = json.paths['/api/v1/services/{service}'].put;
   expect(put.requestBody.content['application/json'].schema.properties.servers.items.properties.weight).toMatchObject({
     maximum: 65_535,
     default: 1,
   });
-  expect(put.parameters.map((parameter: { name: string }) => parameter.name)).toEqual(expect.arrayContaining(['service', 'dryRun']));
+  expect(put.parameters.map((parameter: { name: string }) => parameter.name)).toEqual(
+    expect.arrayContaining(['service', 'dryRun']),
+  );
   expect(json.openapi).toBe('3.1.0');
 });

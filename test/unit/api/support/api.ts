@@ -7,12 +7,12 @@ import { DEFAULT_LIMITS, type Limits } from '../../../../src/api/listener.js';
 import type { ApiParts } from '../../../../src/api/parts.js';
 import type { ConfigInput } from '../../../../src/config/schema.js';
 import type { ApiConfig } from '../../../../src/config/schema-api.js';
+import type { LoadBalancer } from '../../../../src/load-balancer.js';
 import type { FakeCheckers } from '../../health/support/fake-checkers.js';
 import type { FakeBinding } from '../../module/support/fake-binding.js';
 import { goodConfig, startTestBalancer } from '../../module/support/hosts.js';
 import { type Answer, type Ask, ask } from './client.js';
 import { FakeDesired } from './fake-desired.js';
-import type { LoadBalancer } from '../../../../src/load-balancer.js';
 
 export const testConfig: ConfigInput = {
   ...goodConfig,
@@ -57,7 +57,7 @@ export async function startApi({ config = testConfig, parts = {}, listen, limits
   const { lb, binding, checkers } = await startTestBalancer(config);
   const desired = new FakeDesired(lb);
   const failures: unknown[] = [];
-  const api = await serveApi(
+  const opened = serveApi(
     { socket: socketPath, ...listen?.(folder) },
     {
       desired,
@@ -72,6 +72,11 @@ export async function startApi({ config = testConfig, parts = {}, listen, limits
     },
     { ...DEFAULT_LIMITS, ...limits },
   );
+  const api = await opened.catch(async (error: unknown) => {
+    await lb.close();
+    rmSync(folder, { recursive: true, force: true });
+    throw error;
+  });
   return {
     api,
     desired,

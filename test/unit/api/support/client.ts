@@ -1,5 +1,5 @@
 // A client of the API over a socket or TLS, as plain as possible: what comes back is what was sent.
-import { type IncomingHttpHeaders, type RequestOptions, request as overHttp } from 'node:http';
+import { type IncomingHttpHeaders, request as overHttp, type RequestOptions } from 'node:http';
 import { request as overTls } from 'node:https';
 import { createConnection } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
