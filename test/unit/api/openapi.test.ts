@@ -46,7 +46,7 @@ const NAMES = [
 ] as const;
 type Names = (typeof NAMES)[number];
 
-function valueOf({ schema }: Parameter, faults: boolean): Arbitrary<string> {
+function textFor({ schema }: Parameter, faults: boolean): Arbitrary<string> {
   const right = fromSchema(schema, false).map(String);
   return faults ? fc.oneof({ weight: 5, arbitrary: right }, { weight: 1, arbitrary: fc.string() }) : right;
 }
@@ -71,7 +71,7 @@ function requestsOf({ method, path, operation }: (typeof operations)[number], fa
   const parameters = operation.parameters ?? [];
   const schema = operation.requestBody?.content['application/json'].schema;
   const body = schema === undefined ? fc.constant(undefined) : fromSchema(schema, faults);
-  const values = fc.tuple(...parameters.map((parameter) => valueOf(parameter, faults)));
+  const values = fc.tuple(...parameters.map((parameter) => textFor(parameter, faults)));
   const given = fc.tuple(...parameters.map(() => fc.boolean()));
   const named = fc.option(fc.constantFrom(...NAMES), { nil: undefined, freq: 6 });
   return fc.tuple(values, given, body, named).map(([found, present, content, names]) => {
