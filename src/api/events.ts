@@ -28,6 +28,8 @@ export class EventHub {
   readonly #parts: EventHubParts;
   readonly #listeners = new Set<Listener>();
   readonly #closers = new Set<() => void>();
+  readonly #outbox: EncodedEvent[] = [];
+  #delivering = false;
   #ring: EncodedEvent[] = [];
   #bytes = 0;
   #last = 0;
@@ -62,7 +64,14 @@ export class EventHub {
     this.#last += 1;
     const event = { number: this.#last, text: this.#encode(kind, fields, this.#last) };
     this.#keep(event);
-    for (const listener of [...this.#listeners]) listener(event);
+    this.#outbox.push(event);
+    // A reader that is dropped makes an event while another one is under way: readers must see them in the order of their numbers.
+    if (this.#delivering) return;
+    this.#delivering = true;
+    for (let next = this.#outbox.shift(); next !== undefined; next = this.#outbox.shift()) {
+      for (const listener of [...this.#listeners]) listener(next);
+    }
+    this.#delivering = false;
   }
 
   /** Counts a reader that was too slow, and tells the others. */
