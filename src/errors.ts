@@ -55,6 +55,32 @@ export const ERROR_CATALOGUE = {
     meaning: 'The configuration has changed since the version that a change was made for.',
     remedy: 'Read it again, make the change again, and send it with the new version.',
   },
+  MILLRACE_E_REQUEST_INVALID: {
+    kind: 'input',
+    meaning: 'A request to the API is not well-formed: its path, query, headers or body.',
+    remedy: 'Compare it with /api/v1/openapi.json; `problems` lists what is wrong, where it is known.',
+  },
+  MILLRACE_E_REQUEST_TOO_LARGE: {
+    kind: 'input',
+    meaning: 'A request to the API, or one of its headers, is larger than the API takes.',
+    remedy: 'Send less at a time; a whole configuration belongs into the file.',
+  },
+  MILLRACE_E_NOT_FOUND: {
+    kind: 'input',
+    meaning: 'What a request to the API names is not there.',
+    remedy: 'See the message; GET /api/v1/services lists services and servers, /api/v1/openapi.json the paths.',
+  },
+  MILLRACE_E_NOT_AUTHENTICATED: {
+    kind: 'input',
+    meaning: 'A request to the API over TCP has neither the token nor a client certificate.',
+    remedy:
+      'Send `Authorization: Bearer TOKEN` with the token of api.tcp.tokenFile, or a certificate of an authority of api.tcp.clientCa.',
+  },
+  MILLRACE_E_NOT_ALLOWED: {
+    kind: 'input',
+    meaning: 'A request to the API over TCP has a client certificate that is not accepted.',
+    remedy: 'Use a valid certificate of an authority of api.tcp.clientCa.',
+  },
   MILLRACE_E_PCAP_INVALID: {
     kind: 'input',
     meaning: 'A capture file is not a classic pcap file with Ethernet frames, or is cut off.',
@@ -209,6 +235,26 @@ export const ERROR_CATALOGUE = {
     kind: 'runtime',
     meaning: 'The operation needs a running load balancer; this one has not been started or was closed.',
     remedy: 'Call it between creation and close().',
+  },
+  MILLRACE_E_API_BUSY: {
+    kind: 'runtime',
+    meaning: 'The API has as many connections or readers of events as it takes.',
+    remedy: 'Close some, and try again.',
+  },
+  MILLRACE_E_API_SOCKET_IN_USE: {
+    kind: 'runtime',
+    meaning: 'Another process serves the socket or the port of the API.',
+    remedy: 'Stop the other process, or give this one another place under api in the configuration.',
+  },
+  MILLRACE_E_API_UNAVAILABLE: {
+    kind: 'runtime',
+    meaning: 'The API cannot be served where the configuration says: a file, a group, an address or a permission is missing.',
+    remedy: 'Correct what the message names under api in the configuration, or on this host.',
+  },
+  MILLRACE_E_INTERNAL: {
+    kind: 'runtime',
+    meaning: 'A request to the API met a mistake in Millrace itself.',
+    remedy: 'Please report it with the message and the line of the log.',
   },
   MILLRACE_E_CHECK_SOCKET_UNAVAILABLE: {
     kind: 'runtime',

@@ -3,9 +3,9 @@
 // refused leaves everything as it was; reading statistics stops nothing; close() can be called at any time and any number of times.
 // Thread: the JavaScript thread that made it. Packets are handled by native threads, also while this thread is busy.
 import { EventEmitter } from 'node:events';
-import type { Config, ConfigInput } from './config/schema.js';
+import type { Config, ConfigInput, ServiceConfig } from './config/schema.js';
 import { type NativeConfig, type Presentation, serviceToNative } from './config/to-native.js';
-import { type Availabilities, keepKnown, presentService } from './control/availability.js';
+import { type Availabilities, keepKnown, presentService, type ServiceAvailability } from './control/availability.js';
 import { CrowdedServices } from './control/crowded-services.js';
 import { type ConfigChanges, diffConfigs } from './control/diff.js';
 import * as edit from './control/edit.js';
@@ -175,6 +175,11 @@ export class LoadBalancer {
     return this.#plan.options.cpus;
   }
 
+  /** Number of the published snapshot; counts up. */
+  get generation(): number {
+    return this.#tables.slots.generation;
+  }
+
   /** True from the first call of close() on. */
   get closed(): boolean {
     return this.#closing !== undefined;
@@ -223,6 +228,12 @@ export class LoadBalancer {
   /** The part of it that is there at once. */
   healthSummary(): Pick<HealthStatus, 'services' | 'servers'> {
     return this.#health.summary();
+  }
+
+  /** What the dataplane is shown of a service of the configuration in place of what is configured; undefined: that. */
+  availability(service: ServiceConfig): ServiceAvailability | undefined {
+    const known = this.#availability;
+    return known.has(service.name) ? known.get(service.name) : initialAvailability(service);
   }
 
   #tellHealth(event: HealthEvent): void {
@@ -365,10 +376,7 @@ export class LoadBalancer {
     }, signal);
   }
 
-  readonly #presentation: Presentation = (service) => {
-    const known = this.#availability;
-    return presentService(service, known.has(service.name) ? known.get(service.name) : initialAvailability(service));
-  };
+  readonly #presentation: Presentation = (service) => presentService(service, this.availability(service));
 
   /** Only services of `config` that are found by what they were found by. */
   #writeServices(config: Config, names: readonly string[]): Promise<unknown> {

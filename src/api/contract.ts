@@ -52,6 +52,8 @@ export const ServiceView = Type.Object({
   scheduler: Type.String(),
   mode: Type.String(),
   quorum: Type.Boolean(),
+  /** Only where the sorry server takes all new connections. */
+  sorry: Type.Optional(Type.Boolean()),
   origin: Type.Enum(['file', 'api']),
   counters: Counters,
   servers: Type.Array(ServerView),
@@ -115,7 +117,25 @@ export const IpvsadmRequest = Type.Object({
 });
 export const IpvsadmResult = Type.Object({ stdout: Type.String(), stderr: Type.String(), exitCode: Type.Integer() });
 
-/** One event of GET /events: the SSE field `event` has `kind`, `data` the rest as JSON. */
+export const ExplainBody = Type.Object(
+  {
+    packet: Type.String({ maxLength: 256, description: 'What arrives, such as "tcp 198.51.100.7:4242 -> 203.0.113.10:443".' }),
+    flags: Type.Optional(
+      Type.Array(Type.Enum(['syn', 'ack', 'fin', 'rst', 'psh', 'urg']), {
+        maxItems: 6,
+        description: 'Of TCP; without them: syn.',
+      }),
+    ),
+    interface: Type.Optional(
+      Type.String({ maxLength: 15, description: 'Where it comes in; by default where the way back leads.' }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+/** One event of GET /events: the SSE field `event` has `kind`, `data` the rest as JSON. Kinds: `server-up`, `server-down`, `server-held`,
+ * `quorum-up` and `quorum-down` (of health checks, with service, server and reason), `applied` (generation, changes), `warning` (message,
+ * remedy), `reader-dropped` (a reader of events that was too slow), `gap` (events after Last-Event-ID are no longer known). */
 export const EventView = Type.Object({ kind: Type.String(), time: Type.Number() }, open);
 
 export interface Endpoint {
@@ -133,9 +153,11 @@ export interface Endpoint {
   readonly stream?: string;
 }
 
-const DryRun = Type.Object({
-  dryRun: Type.Optional(Type.Boolean({ description: 'Says what would change, and changes nothing.' })),
-});
+/** Closed: a misspelt dryRun must not become a change. */
+const DryRun = Type.Object(
+  { dryRun: Type.Optional(Type.Boolean({ description: 'Says what would change, and changes nothing.' })) },
+  { additionalProperties: false },
+);
 const Anything = Type.Unknown();
 
 /** Bodies of services, servers and configurations have the schema of the configuration file. */
@@ -258,6 +280,13 @@ export const ENDPOINTS = {
     summary: 'Runs a command line of ipvsadm.',
     body: IpvsadmRequest,
     reply: IpvsadmResult,
+  },
+  explain: {
+    method: 'POST',
+    path: '/explain',
+    summary: 'What a packet would meet with the configuration in force: service, server, rewrite, or why it is dropped.',
+    body: ExplainBody,
+    reply: Type.Object({ packet: Type.String() }, open),
   },
 } as const satisfies Readonly<Record<string, Endpoint>>;
 

@@ -175,6 +175,8 @@ export interface Facts {
   readonly neighbours: readonly NeighbourFacts[];
   readonly services: readonly ServiceFacts[];
   readonly outbound: readonly OutboundFacts[];
+  /** Texts and numbers of the section `api`, by dotted path below it; mappings are there with the value undefined. */
+  readonly api: ReadonlyMap<string, Fact<string | number | undefined>>;
 }
 
 /** Collects the facts of `value`, leaving out everything at, above or below a place of `wrong`. */
@@ -217,6 +219,15 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
     return Object.keys(held)
       .map((key) => ({ value: key, path: [...path, key] }))
       .filter((key) => usable(key.path));
+  }
+
+  /** What is written below `path`, as deep as it goes. */
+  function flat(path: ConfigPath, above = ''): [string, Fact<string | number | undefined>][] {
+    return keysOf(path).flatMap((key) => {
+      const name = above === '' ? key.value : `${above}.${key.value}`;
+      const held = read(key.path, (found) => text(found) ?? number(found));
+      return [[name, { value: held?.value, path: key.path }], ...flat(key.path, name)];
+    });
   }
 
   function checksOf(service: ConfigPath): CheckFacts[] {
@@ -326,6 +337,7 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
       pool: list([...path, 'pool'], address),
       poolComplete: usable([...path, 'pool']),
     })),
+    api: new Map(flat(['api'])),
     services: places(['services']).map((path) => ({
       path,
       name: read([...path, 'name'], text),

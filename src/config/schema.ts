@@ -5,6 +5,7 @@
 // absence means something.
 // Thread: any; no state.
 import { type Static, Type } from 'typebox';
+import { Api, type ApiConfig } from './schema-api.js';
 import { OutboundRule } from './schema-outbound.js';
 import { address, mac, section } from './schema-parts.js';
 import { Service } from './schema-service.js';
@@ -181,6 +182,7 @@ export const ConfigSchema = section(
       description: 'Outbound gateway: connections of inside hosts leave with addresses of a pool, and answers find back.',
     }),
     services: Type.Array(Service, { description: 'Services. The list may be empty.' }),
+    api: Type.Optional(Api),
   },
   'Configuration of Millrace.',
 );
@@ -215,11 +217,12 @@ type TimeoutsInput = Exclude<Config['sessions']['timeouts'], string>;
 
 /** A configuration as it is written: keys that have a default may be left out. */
 export type ConfigInput = WithDefaults<
-  Omit<Config, 'dataplane' | 'sessions' | 'services' | 'snat'>,
+  Omit<Config, 'dataplane' | 'sessions' | 'services' | 'snat' | 'api'>,
   'workers' | 'localAddresses' | 'tunnelSources' | 'echoReplies' | 'localPorts' | 'routes' | 'neighbours'
 > & {
   dataplane?: Partial<Config['dataplane']>;
   sessions?: { maxPerWorker?: number; timeouts?: 'ipvs' | 'dpvs' | Partial<TimeoutsInput> };
   services: ServiceInput[];
   snat?: SnatInput[];
+  api?: Partial<ApiConfig>;
 };

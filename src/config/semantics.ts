@@ -4,6 +4,7 @@
 // Guarantees: pure; never throws on any value; reports every violation once, at the later of two places that contradict each other.
 // Thread: any.
 import { type Address, addressFault, networkOf, prefixContains } from './address.js';
+import { API_RULES } from './api-rules.js';
 import { CLIENT_ADDRESS_RULES } from './client-address-rules.js';
 import { CONNECTION_RULES } from './connection-rules.js';
 import { collectFacts, type Fact, type InterfaceFacts, type ServiceFacts } from './facts.js';
@@ -419,6 +420,7 @@ const RULES: readonly Rule[] = [
   ...CLIENT_ADDRESS_RULES,
   ...LIMIT_RULES,
   ...HEALTH_RULES,
+  ...API_RULES,
 ];
 
 /** Everything that breaks a rule in `value`, leaving out what `known` has reported already. */

@@ -18,9 +18,13 @@ export type CheckResult = { readonly config: Config; readonly findings: readonly
 let compiled: ValidateFunction<Config> | undefined;
 
 function validator(): ValidateFunction<Config> {
-  if (compiled !== undefined) return compiled;
+  compiled ??= newAjv(true).compile<Config>(validationSchema());
+  return compiled;
+}
+
+function newAjv(useDefaults: boolean): Ajv {
   // Not strict: our annotations are unknown keywords, and the one default inside a union is filled in below.
-  const ajv = new Ajv({ allErrors: true, useDefaults: true, strict: false, ownProperties: true });
+  const ajv = new Ajv({ allErrors: true, useDefaults, strict: false, ownProperties: true });
   ajv.addFormat('ip-address', (text) => parseAddress(text) !== undefined);
   ajv.addFormat('address-or-prefix', (text) => parseVips(text) !== undefined);
   ajv.addFormat('service-ports', (text) => parsePorts(text) !== undefined);
@@ -29,8 +33,13 @@ function validator(): ValidateFunction<Config> {
   ajv.addFormat('port-range', (text) => parsePortRange(text) !== undefined);
   ajv.addFormat('regex', isRegularExpression);
   ajv.addFormat('decimal-u64', (text) => /^[0-9]{1,20}$/.test(text) && BigInt(text) < 1n << 64n);
-  compiled = ajv.compile<Config>(validationSchema());
-  return compiled;
+  return ajv;
+}
+
+/** Compiles the schema of a part of a configuration: what the result is given is explained as a whole configuration is, and not changed. */
+export function partChecker(schema: SchemaNode): (value: unknown) => Finding[] {
+  const validate = newAjv(false).compile(schema);
+  return (value) => (validate(value) ? [] : explain(validate.errors ?? [], schema, value));
 }
 
 function isRegularExpression(text: string): boolean {
