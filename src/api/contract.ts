@@ -111,6 +111,21 @@ export const HealthView = Type.Object({
   ),
 });
 
+export const SessionBody = Type.Object({
+  protocol: Type.String(),
+  client: Type.String(),
+  vip: Type.String(),
+  local: Type.String({ description: "Where the server's answers go: a local address, or the client's own." }),
+  server: Type.String(),
+  service: Type.String(),
+  mode: Type.String(),
+  state: Type.String({ description: 'As IPVS names it.' }),
+  expires: Type.Integer({ description: 'Seconds without a packet until it goes.' }),
+  packetsIn: Type.Integer(),
+  packetsOut: Type.Integer(),
+  worker: Type.Integer(),
+});
+
 export const IpvsadmRequest = Type.Object({
   arguments: Type.Array(Type.String({ maxLength: 4096 }), { maxItems: 256 }),
   stdin: Type.Optional(Type.String({ maxLength: 8_388_608 })),
@@ -158,6 +173,14 @@ const DryRun = Type.Object(
   { dryRun: Type.Optional(Type.Boolean({ description: 'Says what would change, and changes nothing.' })) },
   { additionalProperties: false },
 );
+const FILTER = {
+  service: Type.Optional(Type.String({ maxLength: 63, description: 'Of this service.' })),
+  server: Type.Optional(Type.String({ maxLength: 64, description: 'To this server, "ADDRESS:PORT".' })),
+  client: Type.Optional(Type.String({ maxLength: 64, description: 'Of this client: address or prefix.' })),
+  clientPort: Type.Optional(Type.Integer({ minimum: 1, maximum: 65_535 })),
+  protocol: Type.Optional(Type.Enum(['tcp', 'udp', 'sctp', 'icmp', 'icmpv6', 'esp', 'ah'])),
+};
+const closed = { additionalProperties: false } as const;
 const Anything = Type.Unknown();
 
 /** Bodies of services, servers and configurations have the schema of the configuration file. */
@@ -258,6 +281,37 @@ export const ENDPOINTS = {
     query: DryRun,
     reply: ChangeView,
     changes: true,
+  },
+  sessions: {
+    method: 'GET',
+    path: '/sessions',
+    summary: 'Sessions of now, page by page.',
+    query: Type.Object(
+      {
+        ...FILTER,
+        limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000, description: 'Rows of a page; 100 unless told.' })),
+        cursor: Type.Optional(Type.String({ maxLength: 16, description: 'Of the page before.' })),
+      },
+      closed,
+    ),
+    reply: Type.Object({ sessions: Type.Array(SessionBody), cursor: Type.Optional(Type.String()) }),
+  },
+  countSessions: {
+    method: 'GET',
+    path: '/sessions/count',
+    summary: 'How many sessions there are.',
+    query: Type.Object(FILTER, closed),
+    reply: Type.Object({ sessions: Type.Integer() }),
+  },
+  endSessions: {
+    method: 'POST',
+    path: '/sessions/end',
+    summary: 'Ends sessions: of TCP both sides are reset with the next packet of either, others are gone at once.',
+    body: Type.Object(
+      { ...FILTER, all: Type.Optional(Type.Boolean({ description: 'Must be true where there is no filter.' })) },
+      closed,
+    ),
+    reply: Type.Object({ sessions: Type.Integer({ description: 'How many were ended.' }) }),
   },
   workers: { method: 'GET', path: '/workers', summary: 'Counters by worker.', reply: Type.Array(WorkerView) },
   interfaces: {

@@ -3,6 +3,7 @@
 import type { EventEmitter } from 'node:events';
 import type { ServiceConfig } from '../config/schema.js';
 import type { ServiceAvailability } from '../control/availability.js';
+import type { SessionFilter, SessionList, SessionPaging } from '../control/sessions.js';
 import type { Stats } from '../control/stats.js';
 import type { ExplainRequest, Explanation } from '../explain/explain.js';
 import type { HealthStatus } from '../health/monitor.js';
@@ -19,6 +20,9 @@ export interface ApiBalancer {
   health(): Promise<HealthStatus>;
   healthSummary(): Pick<HealthStatus, 'services' | 'servers'>;
   availability(service: ServiceConfig): ServiceAvailability | undefined;
+  sessions(filter: SessionFilter, page: SessionPaging): Promise<SessionList>;
+  countSessions(filter: SessionFilter): Promise<number>;
+  endSessions(filter: SessionFilter): Promise<number>;
 }
 
 export interface ReadinessCheck {

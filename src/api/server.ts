@@ -6,6 +6,7 @@
 import swagger from '@fastify/swagger';
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { effectiveConfig } from '../config/effective.js';
+import type { SessionFilter, SessionPaging } from '../control/sessions.js';
 import { createError } from '../errors.js';
 import type { Explanation } from '../explain/explain.js';
 import { TCP_FLAGS } from '../explain/frame.js';
@@ -32,6 +33,7 @@ const MAX_READERS = 32;
 /** What a handler is given. */
 interface Call {
   readonly params: Readonly<Record<string, string>>;
+  readonly query: unknown;
   readonly body: unknown;
   readonly options: ChangeOptions;
 }
@@ -161,7 +163,7 @@ function addEndpoint(app: FastifyInstance, name: keyof Handlers, parts: ApiParts
       const { dryRun } = request.query as { readonly dryRun?: boolean };
       const options = { ...(dryRun === undefined ? {} : { dryRun }), ...(expected === undefined ? {} : { expected }) };
       const params = request.params as Readonly<Record<string, string>>;
-      const result = await handler({ params, body: request.body, options });
+      const result = await handler({ params, query: request.query, body: request.body, options });
       return reply.header('etag', etag(desired.version)).type('application/json; charset=utf-8').send(result);
     },
   });
@@ -231,6 +233,22 @@ function handlersOf(parts: ApiParts, views: Views): Handlers {
     workers: () => views.workers(),
     interfaces: () => views.interfaces(),
     health: () => views.health(),
+    sessions: async ({ query }) => {
+      const { limit, cursor, ...filter } = query as SessionFilter & SessionPaging;
+      const page = { ...(limit === undefined ? {} : { limit }), ...(cursor === undefined ? {} : { cursor }) };
+      const { sessions, ...next } = await parts.balancer.sessions(filter, page);
+      return { sessions: [...sessions], ...next };
+    },
+    countSessions: async ({ query }) => ({ sessions: await parts.balancer.countSessions(query as SessionFilter) }),
+    endSessions: async ({ body }) => {
+      const { all, ...filter } = body as SessionFilter & { readonly all?: boolean };
+      if (all !== true && Object.keys(filter).length === 0) {
+        throw createError('MILLRACE_E_REQUEST_INVALID', 'this would end every session', {
+          remedy: 'Say which: service, server, client, clientPort or protocol; or send "all": true.',
+        });
+      }
+      return { sessions: await parts.balancer.endSessions(filter) };
+    },
     ipvsadm: ({ body }) => {
       if (parts.ipvsadm === undefined) {
         throw notFound('this process does not run command lines of ipvsadm', 'Use the endpoints of services and servers.');
