@@ -31,11 +31,11 @@ export function sha256(text: string): string {
   return createHash('sha256').update(text).digest('hex');
 }
 
-/** SHA-256 of the canonical JSON of an object that never changes. */
+/** 64 bits of hash of an object that never changes, hexadecimal: short, as ten thousand of them make a version. */
 export function digestOf(value: object): string {
   let digest = digests.get(value);
   if (digest === undefined) {
-    digest = sha256(canonicalJson(value));
+    digest = sha256(canonicalJson(value)).slice(0, 16);
     digests.set(value, digest);
   }
   return digest;
