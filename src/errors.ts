@@ -80,6 +80,11 @@ export const ERROR_CATALOGUE = {
     kind: 'input',
     meaning: 'A request to the API over TCP has a client certificate that is not accepted.',
     remedy: 'Use a valid certificate of an authority of api.tcp.clientCa.',
+  MILLRACE_E_STATE_INVALID: {
+    kind: 'input',
+    meaning: 'The file with the changes of the API is damaged, of another program or version, or was changed by another process.',
+    remedy:
+      'Put back a copy of it, or move it away: the configuration file alone holds then. It is never overwritten in this state.',
   },
   MILLRACE_E_PCAP_INVALID: {
     kind: 'input',
@@ -225,6 +230,12 @@ export const ERROR_CATALOGUE = {
     kind: 'runtime',
     meaning: 'The kernel refused a request about links, addresses, routes or neighbours.',
     remedy: 'See the errno in the message; CAP_NET_ADMIN is needed.',
+  },
+  MILLRACE_E_STATE_UNWRITABLE: {
+    kind: 'runtime',
+    meaning: 'The file with the changes of the API cannot be written, so that the change was not made.',
+    remedy:
+      'Give the file system room, or the process the right to write into the directory of the file, and make the change again.',
   },
   MILLRACE_E_UNKNOWN_SERVICE: {
     kind: 'runtime',

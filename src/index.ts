@@ -17,6 +17,7 @@ export {
 } from './errors.js';
 export type {
   AppliedEvent,
+  ApplyOptions,
   ConfigSource,
   LoadBalancer,
   LoadBalancerEvents,

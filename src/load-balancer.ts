@@ -32,6 +32,11 @@ export interface OperationOptions {
   readonly signal?: AbortSignal;
 }
 
+export interface ApplyOptions extends OperationOptions {
+  /** Says what would change, and refuses what would be refused; changes nothing. */
+  readonly dryRun?: boolean;
+}
+
 export interface StartedEvent {
   readonly workers: number;
   readonly interfaces: readonly NativeInterfaceStatus[];
@@ -190,7 +195,7 @@ export class LoadBalancer {
    * @throws ConfigurationError MILLRACE_E_CONFIG_INVALID with all problems; MILLRACE_E_CHANGE_NEEDS_RESTART when something changes that
    * is fixed while a dataplane runs; MILLRACE_E_NOT_RUNNING after close(). In each case the old configuration stays in force.
    */
-  apply(config: ConfigSource, options: OperationOptions = {}): Promise<AppliedEvent> {
+  apply(config: ConfigSource, options: ApplyOptions = {}): Promise<AppliedEvent> {
     return this.#change(() => this.#parts.resolveConfig(config, options.signal), options);
   }
 
@@ -356,7 +361,7 @@ export class LoadBalancer {
     return this.#change(() => this.#parts.resolveConfig(change(this.#config), options.signal), options);
   }
 
-  #change(next: () => Promise<Config>, options: OperationOptions): Promise<AppliedEvent> {
+  #change(next: () => Promise<Config>, options: ApplyOptions): Promise<AppliedEvent> {
     return this.#inTurn(async () => {
       const config = await next();
       const plan = this.#parts.plan(config, this.#plan, this.#presentation);
@@ -364,8 +369,10 @@ export class LoadBalancer {
       // Reading a file takes a while, and closing or aborting may have come in between: nothing has reached the dataplane yet.
       this.#refuseWhenClosed();
       options.signal?.throwIfAborted();
+      const changes = diffConfigs(this.#config, config);
+      if (options.dryRun) return { generation: this.#tables.slots.generation, changes };
       await this.#tables.write(plan.tables);
-      return this.#enter(config, diffConfigs(this.#config, config));
+      return this.#enter(config, changes);
     }, options);
   }
 

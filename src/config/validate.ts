@@ -53,24 +53,34 @@ function isRegularExpression(text: string): boolean {
 
 /** Checks any value. Either the complete configuration, or at least one finding. */
 export function checkConfig(value: unknown): CheckResult {
+  const shape = checkShape(value);
+  if (shape.plain === undefined) return { findings: shape.findings };
+  const findings = [...shape.findings, ...checkSemantics(shape.plain.value, shape.findings)];
+  if (findings.length === 0) return { config: shape.plain.value as Config, findings: [] };
+  return { findings };
+}
+
+/**
+ * The schema alone: a copy of `value` with the defaults filled in, and what is wrong with its form. What keys have to do with each other is
+ * left to checkConfig. `plain` is undefined where `value` is no plain data.
+ */
+export function checkShape(value: unknown): {
+  readonly plain: { readonly value: unknown } | undefined;
+  readonly findings: readonly Finding[];
+} {
   let copy: unknown;
   try {
     copy = structuredClone(value);
   } catch {
-    return {
-      findings: [
-        { path: [], at: 'value', reason: 'holds something that is not plain data', remedy: 'pass an object of plain values' },
-      ],
-    };
+    const reason = 'holds something that is not plain data';
+    return { plain: undefined, findings: [{ path: [], at: 'value', reason, remedy: 'pass an object of plain values' }] };
   }
   const validate = validator();
   const valid = validate(copy);
   // Read before anything else validates: ajv keeps the errors of the last run on the function.
-  const fromSchema = valid ? [] : explain(validate.errors ?? [], validationSchema() as SchemaNode, copy);
+  const findings = valid ? [] : explain(validate.errors ?? [], validationSchema() as SchemaNode, copy);
   fillUnionDefaults(copy);
-  const findings = [...fromSchema, ...checkSemantics(copy, fromSchema)];
-  if (valid && findings.length === 0) return { config: copy as Config, findings: [] };
-  return { findings };
+  return { plain: { value: copy }, findings };
 }
 
 /** ajv does not fill in defaults inside a union; the mapping form of `sessions.timeouts` is the only one that has some. */
@@ -88,24 +98,28 @@ function fillUnionDefaults(value: unknown): void {
  * Throws ConfigurationError (MILLRACE_E_CONFIG_INVALID) with every problem; lines and columns are 0, `path` says where.
  */
 export function validateConfig(value: ConfigInput | Config): Config {
-  const result = checkConfig(value);
-  if ('config' in result) {
-    const named = result.config.services.flatMap((service, i): Finding[] =>
-      service.acl?.file === undefined
-        ? []
-        : [
-            {
-              path: ['services', i, 'acl', 'file'],
-              at: 'value',
-              reason: 'access list files are read together with a configuration file, and this configuration is an object',
-              remedy: 'put the prefixes into allow and deny',
-            },
-          ],
-    );
-    if (named.length > 0) throw findingsError(named);
-    return result.config;
-  }
+  const result = checkObject(value);
+  if ('config' in result) return result.config;
   throw findingsError(result.findings);
+}
+
+/** checkConfig for a value that is no file: it cannot name files that are read together with it. */
+export function checkObject(value: unknown): CheckResult {
+  const result = checkConfig(value);
+  if (!('config' in result)) return result;
+  const named = result.config.services.flatMap((service, i): Finding[] =>
+    service.acl?.file === undefined
+      ? []
+      : [
+          {
+            path: ['services', i, 'acl', 'file'],
+            at: 'value',
+            reason: 'access list files are read together with a configuration file, and this configuration is an object',
+            remedy: 'put the prefixes into allow and deny',
+          },
+        ],
+  );
+  return named.length === 0 ? result : { findings: named };
 }
 
 /** The error for findings that stand in no text. */

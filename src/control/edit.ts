@@ -15,26 +15,51 @@ const MAX_WEIGHT = 65_535;
 
 type Service = Config['services'][number];
 
+/** What findServer must know of a service. */
+interface Findable<S> {
+  readonly name: string;
+  readonly port?: string | number;
+  readonly servers: readonly S[];
+}
+interface Endpoint {
+  readonly address: string;
+  readonly port?: number;
+}
+
+/** Names that a message lists; more would hide what it says. */
+const MOST_NAMES = 20;
+
 function notFound(message: string, remedy: string): Error {
   return createError('MILLRACE_E_INPUT_INVALID', message, { remedy });
+}
+
+/** The error for a service that is not among `names`. */
+export function serviceNotFound(name: string, names: readonly string[]): Error {
+  const more = names.length > MOST_NAMES ? ` and ${names.length - MOST_NAMES} more` : '';
+  const remedy =
+    names.length === 0 ? 'Add it with addService().' : `Services are: ${names.slice(0, MOST_NAMES).join(', ')}${more}.`;
+  return notFound(`there is no service "${name}"`, remedy);
 }
 
 function findService(config: Config, name: string): Service {
   const service = config.services.find((candidate) => candidate.name === name);
   if (service !== undefined) return service;
-  const names = config.services.map((candidate) => candidate.name).join(', ');
-  throw notFound(`there is no service "${name}"`, names === '' ? 'Add it with addService().' : `Services are: ${names}.`);
+  throw serviceNotFound(
+    name,
+    config.services.map((candidate) => candidate.name),
+  );
 }
 
 /** The server's port, if it has one of its own. */
-function portOf(server: Service['servers'][number], service: Service): number | undefined {
+function portOf(server: Endpoint, service: Findable<Endpoint>): number | undefined {
   return server.port ?? (typeof service.port === 'number' ? service.port : undefined);
 }
 
-function findServer(service: Service, ref: ServerRef): Service['servers'][number] {
+/** The server of the service that is meant. Port 0 is that of servers without one. Throws MILLRACE_E_INPUT_INVALID where none or several are. */
+export function findServer<S extends Endpoint>(service: Findable<S>, ref: ServerRef): S {
   const { address, port } = typeof ref === 'string' ? { address: ref, port: undefined } : ref;
   const [server, another] = service.servers.filter(
-    (candidate) => sameAddress(candidate.address, address) && (port === undefined || portOf(candidate, service) === port),
+    (candidate) => sameAddress(candidate.address, address) && (port === undefined || (portOf(candidate, service) ?? 0) === port),
   );
   const wanted = port === undefined ? address : `${address} port ${port}`;
   const list = service.servers
@@ -97,14 +122,18 @@ export function removeServer(config: Config, serviceName: string, ref: ServerRef
 export function setWeight(config: Config, serviceName: string, ref: ServerRef, weight: number): Config {
   const service = findService(config, serviceName);
   const server = findServer(service, ref);
-  if (!Number.isInteger(weight) || weight < 0 || weight > MAX_WEIGHT) {
-    throw createError('MILLRACE_E_INPUT_INVALID', `a weight of ${weight} is not possible`, {
-      remedy: `Weights are whole numbers from 0 (drains) to ${MAX_WEIGHT}.`,
-    });
-  }
+  checkWeight(weight);
   const servers = service.servers.map((candidate) => (candidate === server ? { ...candidate, weight } : candidate));
   return {
     ...config,
     services: config.services.map((candidate) => (candidate === service ? { ...service, servers } : candidate)),
   };
+}
+
+/** Throws MILLRACE_E_INPUT_INVALID for what is no weight. */
+export function checkWeight(weight: number): void {
+  if (Number.isInteger(weight) && weight >= 0 && weight <= MAX_WEIGHT) return;
+  throw createError('MILLRACE_E_INPUT_INVALID', `a weight of ${weight} is not possible`, {
+    remedy: `Weights are whole numbers from 0 (drains) to ${MAX_WEIGHT}.`,
+  });
 }

@@ -21,6 +21,9 @@ const configKeys: Readonly<Record<keyof NativeOptions, string>> = {
   localPortRange: 'localPorts',
 };
 
+/** Paths in the configuration of what is fixed while a dataplane runs. */
+export const FIXED_PATHS: ReadonlySet<string> = new Set(Object.values(configKeys));
+
 export interface FixedChange {
   /** Path in the configuration. */
   readonly path: string;

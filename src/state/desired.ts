@@ -47,8 +47,8 @@ export interface DesiredState {
   readonly version: string;
   /** File and API together, defaults filled in. */
   readonly config: Config;
-  /** Where each thing comes from, by "services.NAME", "services.NAME.servers.ADDRESS:PORT" and names of sections. What is not here
-   * is the file's. */
+  /** Where each thing comes from, by "services.NAME", "services.NAME.servers.ADDRESS:PORT" (of a weight or a drain alone with ".weight"
+   * after it) and names of sections. What is not here is the file's. */
   readonly origins: ReadonlyMap<string, Origin>;
   /** Rejects with an error of the catalogue; nothing has changed then. Resolves when all workers have the change and it is on disk. */
   change(operations: readonly Operation[], options?: ChangeOptions): Promise<ChangeResult>;

@@ -357,3 +357,17 @@ test('a failure to close after the signal is an error event', async () => {
   abort.abort();
   expect((await failed)[0]).toMatchObject({ code: 'MILLRACE_E_NETLINK_FAILED' });
 });
+
+test('a dry run of apply says what would change, refuses what would be refused, and changes nothing', async () => {
+  await using balancer = await startTestBalancer();
+  const { binding, lb } = balancer;
+  const before = lb.config;
+  binding.calls.length = 0;
+  const event = await lb.apply({ ...goodConfig, services: [] }, { dryRun: true });
+  expect(event).toMatchObject({ generation: 1, changes: { servicesRemoved: ['web'] } });
+  expect(await code(lb.apply({ ...goodConfig, localPorts: '2000-3000' }, { dryRun: true }))).toBe(
+    'MILLRACE_E_CHANGE_NEEDS_RESTART',
+  );
+  expect(binding.calls).toEqual([]);
+  expect(lb.config).toEqual(before);
+});
