@@ -3,7 +3,7 @@
 // refused leaves everything as it was; reading statistics stops nothing; close() can be called at any time and any number of times.
 // Thread: the JavaScript thread that made it. Packets are handled by native threads, also while this thread is busy.
 import { EventEmitter } from 'node:events';
-import type { Config, ConfigInput } from './config/schema.js';
+import type { Config, ConfigInput, ServiceConfig } from './config/schema.js';
 import { type NativeConfig, type Presentation, serviceToNative } from './config/to-native.js';
 import { type Availabilities, keepKnown, presentService } from './control/availability.js';
 import { CrowdedServices } from './control/crowded-services.js';
@@ -216,6 +216,11 @@ export class LoadBalancer {
   /** The part of it that is there at once. */
   healthSummary(): Pick<HealthStatus, 'services' | 'servers'> {
     return this.#health.summary();
+  }
+
+  /** The services as the dataplane has them now: without servers that health checks took out, with weights of now. To be read only. */
+  presentedServices(): readonly ServiceConfig[] {
+    return this.#config.services.map(this.#presentation);
   }
 
   #tellHealth(event: HealthEvent): void {
