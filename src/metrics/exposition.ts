@@ -18,10 +18,11 @@ export function labelText(labels: Readonly<Record<string, string>>): string {
     .join(',');
 }
 
-/** Collects families into one text. */
+/** Collects families into one text, in one buffer: a string per line would keep the garbage collector busier than all the rest. */
 export class Exposition {
-  readonly #lines: string[] = [];
   readonly #common: string;
+  #buffer = Buffer.allocUnsafe(65_536);
+  #length = 0;
 
   /** `common`: labels of every line, as labelText() writes them. */
   constructor(common: string) {
@@ -34,18 +35,34 @@ export class Exposition {
    */
   family({ name, help, type }: Family): (labels: string, value: number, suffix?: string) => void {
     const heading = `# HELP ${name} ${help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}\n# TYPE ${name} ${type}\n`;
-    const lines = this.#lines;
     const common = this.#common;
     let begun = false;
     return (labels, value, suffix = '') => {
-      if (!begun) lines.push(heading);
+      if (!begun) this.#write(heading);
       begun = true;
       const both = common === '' || labels === '' ? `${common}${labels}` : `${common},${labels}`;
-      lines.push(both === '' ? `${name}${suffix} ${value}\n` : `${name}${suffix}{${both}} ${value}\n`);
+      const number = Number.isFinite(value) ? value : infinite(value);
+      this.#write(both === '' ? `${name}${suffix} ${number}\n` : `${name}${suffix}{${both}} ${number}\n`);
     };
   }
 
-  toString(): string {
-    return this.#lines.join('');
+  #write(text: string): void {
+    // UTF-8 has at most three bytes for each unit of a string.
+    const needed = this.#length + 3 * text.length;
+    if (needed > this.#buffer.length) {
+      const larger = Buffer.allocUnsafe(Math.max(needed, 2 * this.#buffer.length));
+      this.#buffer.copy(larger, 0, 0, this.#length);
+      this.#buffer = larger;
+    }
+    this.#length += this.#buffer.write(text, this.#length);
   }
+
+  toString(): string {
+    return this.#buffer.toString('utf8', 0, this.#length);
+  }
+}
+
+function infinite(value: number): string {
+  if (Number.isNaN(value)) return 'NaN';
+  return value > 0 ? '+Inf' : '-Inf';
 }

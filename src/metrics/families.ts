@@ -93,7 +93,7 @@ export const SERVICE_FAMILIES = {
     'gauge',
     'millrace_service_reals',
     ['service', 'state'],
-    'Real servers that are up and down; without health checks all are up.',
+    'Real servers that are up and down, without perServer; without health checks all are up.',
   ),
   quorum: family('gauge', 'millrace_service_quorum', ['service'], 'Whether a service with health checks has its quorum.'),
 } as const;
@@ -129,12 +129,6 @@ export const HEALTH_FAMILIES = {
     'millrace_health_transitions_total',
     ['service', 'to'],
     'How often a real server went up or down, or was held out for going down too often.',
-  ),
-  quorumTransitions: family(
-    'counter',
-    'millrace_service_quorum_transitions_total',
-    ['service', 'to'],
-    'How often the service won (up) or lost (down) its quorum.',
   ),
 } as const;
 

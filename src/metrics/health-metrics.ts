@@ -96,12 +96,9 @@ export class HealthMetrics {
       const label = serviceLabel(service);
       transitions(`${label},to="up"`, of(service, 'server-up'));
       transitions(`${label},to="down"`, of(service, 'server-down'));
-      transitions(`${label},to="held"`, of(service, 'server-held'));
-    }
-    const quorum = text.family(HEALTH_FAMILIES.quorumTransitions);
-    for (const service of checked) {
-      quorum(`${serviceLabel(service)},to="up"`, of(service, 'quorum-up'));
-      quorum(`${serviceLabel(service)},to="down"`, of(service, 'quorum-down'));
+      const held = of(service, 'server-held');
+      // Rare enough to do without a first 0.
+      if (held > 0) transitions(`${label},to="held"`, held);
     }
   }
 

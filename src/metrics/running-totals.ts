@@ -8,8 +8,8 @@ type Values = readonly number[];
 
 interface Entry {
   /** What was counted in earlier lives. */
-  base: number[];
-  last: Values;
+  readonly base: number[];
+  readonly last: number[];
   /** The part of `last` that belongs to a life that is ending, while the next one has begun. */
   ending: Values | undefined;
   round: number;
@@ -17,7 +17,7 @@ interface Entry {
 
 interface Group {
   readonly entries: Map<string, Entry>;
-  departed: number[];
+  readonly departed: number[];
   total: Values;
   round: number;
 }
@@ -51,11 +51,17 @@ export class RunningTotals {
    */
   note(groupName: string, name: string, values: Values, ending?: Values): Values {
     const entry = this.#entry(groupName, name);
-    const now = ending === undefined ? values : plus(values, ending);
-    entry.base = entry.base.map((value, i) => value + lost(entry, i, now[i] ?? 0));
-    entry.last = now;
+    // In place: this runs for every counter of every real server at each scrape.
+    const total = [...this.#zero];
+    for (let i = 0; i < total.length; i++) {
+      const now = (values[i] ?? 0) + (ending?.[i] ?? 0);
+      const base = (entry.base[i] ?? 0) + lost(entry, i, now);
+      entry.base[i] = base;
+      entry.last[i] = now;
+      total[i] = base + now;
+    }
     entry.ending = ending;
-    return plus(entry.base, now);
+    return total;
   }
 
   /** The entry has no counters now but is still known: its totals stay. */
@@ -66,15 +72,17 @@ export class RunningTotals {
   /** Ends the round: entries and groups that were not mentioned in it are forgotten, all but their sums. */
   finish(): void {
     for (const [name, group] of this.#groups) {
+      const total = [...group.departed];
       for (const [key, entry] of group.entries) {
-        if (entry.round === this.#round) continue;
-        group.departed = plus(group.departed, plus(entry.base, entry.last));
-        group.entries.delete(key);
+        const stays = entry.round === this.#round;
+        for (let i = 0; i < total.length; i++) {
+          const counted = (entry.base[i] ?? 0) + (entry.last[i] ?? 0);
+          total[i] = (total[i] ?? 0) + counted;
+          if (!stays) group.departed[i] = (group.departed[i] ?? 0) + counted;
+        }
+        if (!stays) group.entries.delete(key);
       }
-      group.total = [...group.entries.values()].reduce<Values>(
-        (sum, { base, last }) => plus(sum, plus(base, last)),
-        group.departed,
-      );
+      group.total = total;
       if (group.round === this.#round) continue;
       this.#departed = plus(this.#departed, group.total);
       this.#groups.delete(name);
@@ -101,7 +109,7 @@ export class RunningTotals {
     group.round = this.#round;
     let entry = group.entries.get(name);
     if (entry === undefined) {
-      entry = { base: [...this.#zero], last: this.#zero, ending: undefined, round: 0 };
+      entry = { base: [...this.#zero], last: [...this.#zero], ending: undefined, round: 0 };
       group.entries.set(name, entry);
     }
     entry.round = this.#round;

@@ -39,7 +39,7 @@ export function writeServices(text: Exposition, services: readonly ServiceSample
   );
   writeCounters(text, counted);
   writeRateLimits(text, labelled, perServer);
-  writeStates(text, labelled);
+  writeStates(text, labelled, perServer);
   if (perServer)
     writeReals(
       text,
@@ -92,10 +92,11 @@ function writeRateLimits(text: Exposition, services: readonly Labelled[], perSer
   for (const { labels, service } of services) if (service.noRoom !== undefined) noRoom(labels, service.noRoom);
 }
 
-function writeStates(text: Exposition, services: readonly Labelled[]): void {
+/** Which real servers are up is said of each, or summed up. */
+function writeStates(text: Exposition, services: readonly Labelled[], perServer: boolean): void {
   const reals = text.family(SERVICE_FAMILIES.reals);
   for (const { labels, service } of services) {
-    if (service.config === undefined) continue;
+    if (perServer || service.config === undefined) continue;
     const configured = service.reals.filter((real) => real.configured !== undefined);
     const up = configured.filter((real) => real.up).length;
     reals(`${labels},state="up"`, up);
