@@ -1,6 +1,8 @@
 // What Prometheus' own tool says of the metrics and of the alert rules; skipped where it is not installed (Debian: prometheus).
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { allFamilies } from '../../../src/metrics/families.js';
@@ -39,11 +41,15 @@ test('every family of the list is there, with its help and type', async () => {
   expect(others).toEqual([]);
 });
 
-test('alert rules and the dashboard ask for metrics that exist', async () => {
+test('alert rules, the dashboard and the documentation ask for metrics that exist', async () => {
   const found = new Set([...parseExposition(await everything(true)).keys(), ...parseExposition(await everything(false)).keys()]);
   const rules = readFileSync(example('alerts.yml'), 'utf8');
-  const asked = new Set(rules.match(/millrace_\w+/g));
-  expect(asked.size).toBeGreaterThan(10);
+  const board = readFileSync(fileURLToPath(new URL('../../../examples/grafana/millrace.json', import.meta.url)), 'utf8');
+  const page = readFileSync(fileURLToPath(new URL('../../../docs/metrics.md', import.meta.url)), 'utf8');
+  const queries = [...page.matchAll(/`([^`]*millrace_[^`*]*)`/g)].map(([, query]) => query).join('\n');
+  const names = `${rules}\n${board}\n${queries}`.match(/millrace_[a-z_]+/g) ?? [];
+  const asked = new Set(names.map((name) => name.replace(/^(millrace_health_check_duration_seconds)_(?:sum|count)$/, '$1')));
+  expect(asked.size).toBeGreaterThan(20);
   expect([...asked].filter((name) => !found.has(name))).toEqual([]);
   const reasons = new Set(new FakeBalancer(baseConfig).counterInfo.filter(({ kind }) => kind === 'drop').map(({ name }) => name));
   const named = [...rules.matchAll(/reason=~?"(\w+)"/g)].map(([, name]) => name ?? '');
@@ -66,6 +72,27 @@ unlessMissing('promtool', () => {
     const run = spawnSync('promtool', ['check', 'metrics'], { input: await everything(perServer), encoding: 'utf8' });
     expect(run.stdout + run.stderr).toBe('');
     expect(run.status).toBe(0);
+  });
+
+  test('every query of the dashboard is PromQL', () => {
+    const board = JSON.parse(
+      readFileSync(fileURLToPath(new URL('../../../examples/grafana/millrace.json', import.meta.url)), 'utf8'),
+    ) as {
+      readonly panels: readonly { readonly title: string; readonly targets: readonly { readonly expr: string }[] }[];
+    };
+    const queries = board.panels.flatMap(({ targets }) => targets.map(({ expr }) => expr));
+    expect(queries.length).toBeGreaterThan(15);
+    // promtool parses rules; JSON is YAML.
+    const rules = queries.map((expr, i) => ({ record: `query:${i}`, expr: expr.replaceAll('$__rate_interval', '1m') }));
+    const directory = mkdtempSync(join(tmpdir(), 'millrace-promtool-'));
+    try {
+      const file = join(directory, 'rules.yml');
+      writeFileSync(file, JSON.stringify({ groups: [{ name: 'dashboard', rules }] }));
+      const run = spawnSync('promtool', ['check', 'rules', file], { encoding: 'utf8' });
+      expect(run.stdout + run.stderr).toContain(`SUCCESS: ${queries.length} rules found`);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
   });
 
   test('check metrics does have something to say of a gauge that is named like a counter', () => {

@@ -52,7 +52,7 @@ export class Prometheus implements AsyncDisposable {
   }
 
   /** `target`: "127.0.0.1:PORT" of what serves /metrics. Resolves when queries are answered. */
-  static async start(target: string): Promise<Prometheus> {
+  static async start(target: string, attempts = 3): Promise<Prometheus> {
     const directory = mkdtempSync(join(tmpdir(), 'millrace-prometheus-'));
     const job = `{ job_name: millrace, scrape_interval: 250ms, scrape_timeout: 250ms, static_configs: [{ targets: ['${target}'] }] }`;
     writeFileSync(join(directory, 'prometheus.yml'), `scrape_configs: [${job}]\n`);
@@ -69,11 +69,15 @@ export class Prometheus implements AsyncDisposable {
     const prometheus = new Prometheus(child, directory, `http://127.0.0.1:${port}`);
     try {
       await eventually('Prometheus answers', async () => {
+        if (child.exitCode !== null) return false;
         const { ok } = await fetch(`${prometheus.#url}/-/ready`);
         return ok || undefined;
       });
+      if (child.exitCode !== null) throw new Error(`Prometheus ended with ${child.exitCode}`);
     } catch (error) {
       await prometheus[Symbol.asyncDispose]();
+      // Somebody else may have taken the port between its choice and its use.
+      if (attempts > 1 && prometheus.#output.includes('address already in use')) return Prometheus.start(target, attempts - 1);
       throw new Error(`${String(error)}\n${prometheus.#output}`);
     }
     return prometheus;
