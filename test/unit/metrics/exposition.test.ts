@@ -10,7 +10,7 @@ import { parseExposition, sample } from './support/parse-exposition.js';
 const gauge = { name: 'some_metric', type: 'gauge', help: 'Help.', labels: ['label'] } as const;
 
 function unescaped(text: string): string {
-  return text.replaceAll(/\\(.)/g, (_, letter: string) => (letter === 'n' ? '\n' : letter));
+  return text.replaceAll(/\\(.)/gs, (_, letter: string) => (letter === 'n' ? '\n' : letter));
 }
 
 describe('escaping', () => {

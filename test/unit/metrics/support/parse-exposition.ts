@@ -24,7 +24,7 @@ export function parseExposition(text: string): ReadonlyMap<string, ParsedFamily>
   let help: readonly [string, string] | undefined;
   for (const line of text.slice(0, -1).split('\n')) {
     if (line === '') continue;
-    const comment = /^# (HELP|TYPE) (\S+) (.*)$/.exec(line);
+    const comment = /^# (HELP|TYPE) (\S+) (.*)$/s.exec(line);
     if (comment?.[1] === 'HELP') {
       help = [comment[2] ?? '', comment[3] ?? ''];
     } else if (comment?.[1] === 'TYPE') {
