@@ -1,4 +1,4 @@
-// Writes every file that is derived from another: millrace.schema.json and docs/reference/{config,errors,cli,counters}.md.
+// Writes every file that is derived from another: millrace.schema.json and docs/reference/{config,errors,cli,counters,metrics}.md.
 //   node scripts/generate.mjs           write them
 //   node scripts/generate.mjs --check   exit 1 and name those that are not up to date
 // The sources are TypeScript: they are compiled into a cache folder first, so that a stale dist/ is never read.
@@ -194,6 +194,31 @@ function counterReference() {
   ].join('\n');
 }
 
+async function metricReference() {
+  const { allFamilies } = await load('metrics/families.js');
+  const source = readFileSync(join(root, 'native', 'core', 'counters.def'), 'utf8');
+  const counters = [...source.matchAll(/^MILLRACE_COUNTER\((\w+),\s*(\w+),\s*"((?:[^"\\]|\\.)*)"\)/gm)].map(
+    ([, name, unit, help]) => ({ name, kind: 'counter', unit, help }),
+  );
+  const sections = allFamilies(counters).map(({ title, families }) => {
+    const rows = families.map(({ name, type, labels, help }) => [
+      `\`${name}\``,
+      type,
+      labels.map((label) => `\`${label}\``).join(' '),
+      help,
+    ]);
+    return `## ${title}\n\n${table(['metric', 'type', 'labels', 'meaning'], rows)}\n`;
+  });
+  return [
+    `${NOTE}# Metrics`,
+    '',
+    'All have the labels `cluster` and `node` too where they are configured ([`metrics`](config.md#metrics)). Those of the process come',
+    'from prom-client, as `millrace_process_*` and `millrace_nodejs_*`. What they are for: [metrics](../metrics.md).',
+    '',
+    sections.join('\n'),
+  ].join('\n');
+}
+
 function ingressCounters(program) {
   const source = readFileSync(join(root, 'native', 'realserver', `${program}_counters.def`), 'utf8');
   return [...source.matchAll(/^MILLRACE_INGRESS_COUNTER\((\w+), "([^"]*)"\)/gm)].map(([, name, help]) => [
@@ -267,6 +292,7 @@ const OUTPUTS = [
   ['docs/reference/errors.md', errorReference],
   ['docs/reference/cli.md', cliReference],
   ['docs/reference/counters.md', counterReference],
+  ['docs/reference/metrics.md', metricReference],
   ['src/control/counter-names.ts', counterNames],
   ['docs/schedulers.md', schedulerDocument],
 ];

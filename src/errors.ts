@@ -80,6 +80,7 @@ export const ERROR_CATALOGUE = {
     kind: 'input',
     meaning: 'A request to the API over TCP has a client certificate that is not accepted.',
     remedy: 'Use a valid certificate of an authority of api.tcp.clientCa.',
+  },
   MILLRACE_E_STATE_INVALID: {
     kind: 'input',
     meaning: 'The file with the changes of the API is damaged, of another program or version, or was changed by another process.',

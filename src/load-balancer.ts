@@ -241,6 +241,11 @@ export class LoadBalancer {
     return known.has(service.name) ? known.get(service.name) : initialAvailability(service);
   }
 
+  /** The services as the dataplane has them now: without servers that health checks took out, with weights of now. To be read only. */
+  presentedServices(): readonly ServiceConfig[] {
+    return this.#config.services.map(this.#presentation);
+  }
+
   #tellHealth(event: HealthEvent): void {
     if (healthTransitionChannel.hasSubscribers) healthTransitionChannel.publish(event);
     this.events.emit('health', event);

@@ -6,6 +6,7 @@
 // Thread: any; no state.
 import { type Static, Type } from 'typebox';
 import { Api, type ApiConfig } from './schema-api.js';
+import { Metrics } from './schema-metrics.js';
 import { OutboundRule } from './schema-outbound.js';
 import { address, mac, section } from './schema-parts.js';
 import { Service } from './schema-service.js';
@@ -181,6 +182,7 @@ export const ConfigSchema = section(
       default: [],
       description: 'Outbound gateway: connections of inside hosts leave with addresses of a pool, and answers find back.',
     }),
+    metrics: Type.Optional(Metrics),
     services: Type.Array(Service, { description: 'Services. The list may be empty.' }),
     api: Type.Optional(Api),
   },
@@ -217,11 +219,12 @@ type TimeoutsInput = Exclude<Config['sessions']['timeouts'], string>;
 
 /** A configuration as it is written: keys that have a default may be left out. */
 export type ConfigInput = WithDefaults<
-  Omit<Config, 'dataplane' | 'sessions' | 'services' | 'snat' | 'api'>,
+  Omit<Config, 'dataplane' | 'sessions' | 'services' | 'snat' | 'metrics' | 'api'>,
   'workers' | 'localAddresses' | 'tunnelSources' | 'echoReplies' | 'localPorts' | 'routes' | 'neighbours'
 > & {
   dataplane?: Partial<Config['dataplane']>;
   sessions?: { maxPerWorker?: number; timeouts?: 'ipvs' | 'dpvs' | Partial<TimeoutsInput> };
+  metrics?: Partial<NonNullable<Config['metrics']>>;
   services: ServiceInput[];
   snat?: SnatInput[];
   api?: Partial<ApiConfig>;

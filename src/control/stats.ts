@@ -73,7 +73,8 @@ export interface Stats {
   readonly interfaces: readonly NativeInterfaceStatus[];
 }
 
-function camelCase(name: string): string {
+/** Names of native counters as a CounterSet spells them. */
+export function camelCase(name: string): string {
   return name.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }
 

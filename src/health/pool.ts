@@ -81,12 +81,16 @@ export class CheckerPool implements Checkers {
         (member) =>
           new Promise<FromWorker & { readonly kind: 'status' }>((resolve) => {
             const request = ++this.#request;
-            this.#answers.set(request, resolve);
             // One that dies before it has answered has nothing to tell.
-            member.port.once('close', () => {
+            const gone = (): void => {
               this.#answers.delete(request);
               resolve({ kind: 'status', request, targets: [], lateness: { checks: 0, mean: 0, worst: 0 } });
+            };
+            this.#answers.set(request, (answer) => {
+              member.port.off('close', gone);
+              resolve(answer);
             });
+            member.port.once('close', gone);
             send(member, { kind: 'status', request });
           }),
       ),

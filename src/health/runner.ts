@@ -21,6 +21,8 @@ export interface TargetStatus {
   readonly streak: number;
   readonly checks: number;
   readonly failures: number;
+  /** That all of them took together, milliseconds. */
+  readonly spent: number;
   /** Of the last check; undefined before the first. Milliseconds since 1970, and how long it took. */
   readonly last?: { readonly at: number; readonly milliseconds: number; readonly good: boolean; readonly reason: string };
 }
@@ -47,6 +49,7 @@ interface Entry {
   streak: number;
   checks: number;
   failures: number;
+  spent: number;
   last: TargetStatus['last'];
 }
 
@@ -87,6 +90,7 @@ export class Runner {
         streak: 0,
         checks: 0,
         failures: 0,
+        spent: 0,
         last: undefined,
       };
       this.#entries.set(target.id, entry);
@@ -105,12 +109,13 @@ export class Runner {
   }
 
   status(): TargetStatus[] {
-    return [...this.#entries.values()].map(({ target, up, streak, checks, failures, last }) => ({
+    return [...this.#entries.values()].map(({ target, up, streak, checks, failures, spent, last }) => ({
       id: target.id,
       up,
       streak,
       checks,
       failures,
+      spent,
       ...(last === undefined ? {} : { last }),
     }));
   }
@@ -166,6 +171,7 @@ export class Runner {
     entry.good = good;
     entry.checks += 1;
     if (!good) entry.failures += 1;
+    entry.spent += milliseconds;
     entry.last = { at: Date.now(), milliseconds, good, reason };
     const { id, rise, fall } = entry.target;
     const up = entry.up ? good || entry.streak < fall : good && entry.streak >= rise;

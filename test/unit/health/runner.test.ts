@@ -70,6 +70,15 @@ test('a server goes down after fall bad checks in a row and comes back after ris
   expect(runner.status()).toMatchObject([{ id: 'a', up: true, checks: 11, failures: 6 }]);
 });
 
+test('the time that checks took is summed up', async () => {
+  const { runner } = runnerWith(() => new Promise((resolve) => setTimeout(() => resolve(good), 20)));
+  runner.set([target('a')]);
+  await vi.advanceTimersByTimeAsync(3500);
+  const [status] = runner.status();
+  expect(status?.checks).toBeGreaterThan(2);
+  expect(status?.spent).toBe(20 * (status?.checks ?? 0));
+});
+
 test('with alpha a server is down until it has been good', async () => {
   const { runner, changes } = runnerWith(() => good);
   runner.set([target('a', { alpha: true })]);

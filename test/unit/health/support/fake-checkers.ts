@@ -23,7 +23,7 @@ export class FakeCheckers implements Checkers {
   }
 
   async status(): Promise<{ readonly targets: readonly TargetStatus[]; readonly lateness: readonly Lateness[] }> {
-    const targets = [...this.targets.keys()].map((id) => ({ id, up: true, streak: 1, checks: 1, failures: 0 }));
+    const targets = [...this.targets.keys()].map((id) => ({ id, up: true, streak: 1, checks: 1, failures: 0, spent: 2 }));
     return { targets, lateness: [] };
   }
 
