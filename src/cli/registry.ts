@@ -20,6 +20,17 @@ export interface CommandEntry {
 export const COMMANDS: readonly CommandEntry[] = [
   { name: 'run', summary: 'run the load balancer', load: () => import('./commands/run.js') },
   { name: 'check', summary: 'check a configuration file', load: () => import('./commands/check.js') },
+  { name: 'status', summary: 'show a running daemon at a glance', load: () => import('./commands/status.js') },
+  { name: 'services', summary: 'show the services of a running daemon', load: () => import('./commands/services.js') },
+  { name: 'servers', summary: 'show the real servers of a running daemon', load: () => import('./commands/servers.js') },
+  { name: 'health', summary: 'show every health check with its last verdict', load: () => import('./commands/health.js') },
+  { name: 'events', summary: 'show changes and health events as they happen', load: () => import('./commands/events.js') },
+  { name: 'drain', summary: 'take servers out of the choice; sessions go on', load: () => import('./commands/drain.js') },
+  { name: 'undrain', summary: 'undo drain', load: () => import('./commands/undrain.js') },
+  { name: 'weight', summary: 'give a server another weight', load: () => import('./commands/weight.js') },
+  { name: 'apply', summary: 'add or replace one service of a running daemon', load: () => import('./commands/apply.js') },
+  { name: 'reset', summary: 'forget what was changed in a running daemon', load: () => import('./commands/reset.js') },
+  { name: 'reload', summary: 'let a running daemon read its file again', load: () => import('./commands/reload.js') },
   { name: 'lab', summary: 'a playground of network namespaces: up, exec, down', load: () => import('./commands/lab.js') },
   { name: 'doctor', summary: 'show what this host can do', load: () => import('./commands/doctor.js') },
   {
