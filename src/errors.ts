@@ -232,7 +232,8 @@ export const ERROR_CATALOGUE = {
   },
   MILLRACE_E_NO_DAEMON: {
     kind: 'daemon',
-    meaning: 'No daemon answers where the command line asks: nothing listens there, access is refused, or TLS cannot be agreed on.',
+    meaning:
+      'No daemon answers where the command line asks: nothing listens there, access is refused, or TLS cannot be agreed on.',
     remedy: 'Start one (`millrace run -c FILE`), or say where it listens with --socket PATH or --url URL.',
   },
   MILLRACE_E_API_ANSWER: {

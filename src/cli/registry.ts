@@ -24,6 +24,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: 'services', summary: 'show the services of a running daemon', load: () => import('./commands/services.js') },
   { name: 'servers', summary: 'show the real servers of a running daemon', load: () => import('./commands/servers.js') },
   { name: 'health', summary: 'show every health check with its last verdict', load: () => import('./commands/health.js') },
+  { name: 'top', summary: 'watch rates of services, servers and workers', load: () => import('./commands/top.js') },
   { name: 'events', summary: 'show changes and health events as they happen', load: () => import('./commands/events.js') },
   { name: 'drain', summary: 'take servers out of the choice; sessions go on', load: () => import('./commands/drain.js') },
   { name: 'undrain', summary: 'undo drain', load: () => import('./commands/undrain.js') },
@@ -48,6 +49,7 @@ export const COMMANDS: readonly CommandEntry[] = [
     summary: 'prepare a real server that answers clients itself (direct routing, tunnel, L3DSR), and undo it',
     load: () => import('./commands/realserver.js'),
   },
+  { name: 'completion', summary: 'print a completion script for a shell', load: () => import('./commands/completion.js') },
   { name: 'version', summary: 'show versions', load: () => import('./commands/version.js') },
   { name: 'demo', summary: 'the demonstration behind npm run demo', load: () => import('./commands/demo.js'), hidden: true },
 ];

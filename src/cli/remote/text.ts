@@ -10,6 +10,11 @@ export function plain(text: string): string {
   return text.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, ' ');
 }
 
+/** How many characters are seen; colour codes take no room. */
+export function visible(text: string): number {
+  return [...text.replaceAll(new RegExp(COLOUR, 'g'), '')].length;
+}
+
 /** The first `size` visible characters; colour codes take no room, and are closed. */
 export function cut(line: string, size: number): string {
   let room = size;
@@ -30,7 +35,7 @@ export function cut(line: string, size: number): string {
 }
 
 /** At most `size` characters; what was longer ends in "~". */
-export function fit(text: string, size: number): string {
+export function shorten(text: string, size: number): string {
   const characters = [...text];
   return characters.length <= size ? text : `${characters.slice(0, Math.max(0, size - 1)).join('')}~`;
 }
