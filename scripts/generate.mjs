@@ -1,11 +1,12 @@
-// Writes every file that is derived from another: millrace.schema.json and docs/reference/{config,errors,cli,counters,metrics}.md.
+// Writes every file that is derived from another: millrace.schema.json, docs/reference/{config,errors,cli,counters,metrics}.md, man/.
 //   node scripts/generate.mjs           write them
 //   node scripts/generate.mjs --check   exit 1 and name those that are not up to date
 // The sources are TypeScript: they are compiled into a cache folder first, so that a stale dist/ is never read.
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { commandPages, configurationPage } from './lib/manual.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 // Below the repository, so that imports of packages resolve; one per run, so that two runs do not meet.
@@ -160,6 +161,55 @@ async function cliReference() {
   return parts.join('\n');
 }
 
+/** [file, text] of every man page. */
+async function manual() {
+  const { buildProgram } = await load('cli/program.js');
+  const { COMMANDS } = await load('cli/registry.js');
+  const { EXIT_CODES } = await load('cli/exit-code.js');
+  const { ERROR_CATALOGUE } = await load('errors.js');
+  const { DEFAULT_SOCKET } = await load('client/target.js');
+  const { validationSchema } = await load('config/json-schema.js');
+  const { expectation } = await load('config/explain.js');
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  // Of the version and not of today: the same sources make the same pages.
+  const common = { version, date: '2026-11-25' };
+  const program = await buildProgram(COMMANDS);
+  program.configureHelp({ helpWidth: 72 });
+  return [
+    ...commandPages({
+      ...common,
+      program,
+      hidden: COMMANDS.filter((entry) => entry.hidden).map((entry) => entry.name),
+      exitCodes: EXIT_CODES,
+      errors: ERROR_CATALOGUE,
+      files: [[DEFAULT_SOCKET, 'The API of the daemon.']],
+      environment: [
+        ['MILLRACE_SOCKET', 'Socket of the daemon, where --socket and --url are not given.'],
+        ['NO_COLOR', 'Set to anything: no colour on terminals either.'],
+        ['NODE_DEBUG', 'With `millrace` in it, what happens inside is printed to standard error.'],
+      ],
+    }),
+    ...configurationPage({
+      ...common,
+      schema: validationSchema(),
+      expectation,
+      example: readFileSync(join(root, 'examples', 'first.yaml'), 'utf8'),
+    }),
+  ];
+}
+
+/** Pages of commands that are gone go too. */
+async function writeManual() {
+  mkdirSync(join(root, 'man'), { recursive: true });
+  const pages = await manual();
+  for (const [file, text] of pages) await write([file, () => text]);
+  for (const name of readdirSync(join(root, 'man'))) {
+    if (pages.some(([file]) => file === `man/${name}`)) continue;
+    if (process.argv.includes('--check')) stale.push(`man/${name}`);
+    else rmSync(join(root, 'man', name));
+  }
+}
+
 function fullName(command) {
   return command.parent === null ? command.name() : `${fullName(command.parent)} ${command.name()}`;
 }
@@ -311,6 +361,7 @@ try {
   await write(['src/config/scheduler-names.ts', schedulerList]);
   compile();
   for (const output of OUTPUTS) await write(output);
+  await writeManual();
 } finally {
   rmSync(scratch, { recursive: true, force: true });
 }

@@ -5,7 +5,7 @@
 import { getSystemErrorName } from 'node:util';
 
 /** What an error is about; decides its class and the exit code of the command line. */
-export type ErrorKind = 'configuration' | 'input' | 'usage' | 'host' | 'interface' | 'native-load' | 'runtime';
+export type ErrorKind = 'configuration' | 'input' | 'usage' | 'host' | 'interface' | 'native-load' | 'runtime' | 'daemon';
 
 interface CatalogueEntry {
   readonly kind: ErrorKind;
@@ -287,6 +287,17 @@ export const ERROR_CATALOGUE = {
     kind: 'runtime',
     meaning: 'The native addon reported an error that this version of the catalogue does not list.',
     remedy: 'See the message; please report it with the output of `millrace doctor`.',
+  },
+  MILLRACE_E_NO_DAEMON: {
+    kind: 'daemon',
+    meaning:
+      'No daemon answers where the command line asks: nothing listens there, access is refused, or TLS cannot be agreed on.',
+    remedy: 'Start one (`millrace run -c FILE`), or say where it listens with --socket PATH or --url URL.',
+  },
+  MILLRACE_E_API_ANSWER: {
+    kind: 'daemon',
+    meaning: 'What answered is no Millrace daemon, or one of another version: the answer is not what the API promises.',
+    remedy: 'Check --socket or --url, and compare `millrace version` with the version of the daemon.',
   },
 } as const satisfies Readonly<Record<string, CatalogueEntry>>;
 

@@ -8,6 +8,7 @@ export const EXIT_CODES = {
   usage: { code: 2, meaning: 'unknown command, option or argument' },
   host: { code: 3, meaning: 'this host, one of its interfaces or the installation cannot do what is asked' },
   runtime: { code: 4, meaning: 'something failed while running' },
+  daemon: { code: 5, meaning: 'no daemon answers, or not as its API promises' },
 } as const;
 
 const BY_KIND: Readonly<Record<ErrorKind, keyof typeof EXIT_CODES>> = {
@@ -18,6 +19,7 @@ const BY_KIND: Readonly<Record<ErrorKind, keyof typeof EXIT_CODES>> = {
   interface: 'host',
   'native-load': 'host',
   runtime: 'runtime',
+  daemon: 'daemon',
 };
 
 export function exitCodeOf(error: unknown): number {

@@ -21,7 +21,7 @@ export async function runCli(argv: readonly string[]): Promise<number> {
     await program.parseAsync([...argv], { from: 'user' });
     return Number(process.exitCode ?? EXIT_CODES.ok.code);
   } catch (error) {
-    return report(error, argv.includes('--json'));
+    return report(error, wantsJson(argv));
   }
 }
 
@@ -52,6 +52,15 @@ function wantedCommands(argv: readonly string[]): CommandEntry[] {
   const words = argv.filter((word) => !word.startsWith('-'));
   const name = words[0] === 'help' ? words[1] : words[0];
   return COMMANDS.filter((entry) => entry.name === name);
+}
+
+/** --json, or -o json in any of its forms. */
+function wantsJson(argv: readonly string[]): boolean {
+  return argv.some(
+    (word, index) =>
+      ['--json', '-ojson', '--output=json'].includes(word) ||
+      (word === 'json' && ['-o', '--output'].includes(argv[index - 1] ?? '')),
+  );
 }
 
 function report(error: unknown, json: boolean): number {

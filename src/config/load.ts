@@ -150,7 +150,7 @@ function locate(finding: Finding, document: Document, source: SourceText): Confi
 }
 
 /** Offsets of the key or the value at `path`; of the nearest thing above it where there is no such text. */
-function rangeOf(path: ConfigPath, at: 'key' | 'value', document: Document): readonly [number, number] {
+export function rangeOf(path: ConfigPath, at: 'key' | 'value', document: Document): readonly [number, number] {
   let node: unknown = document.contents;
   let range: readonly [number, number] = rangeOfNode(document.contents) ?? [0, 0];
   path.forEach((part, depth) => {
