@@ -27,6 +27,7 @@ const BY_KIND: Readonly<Record<ErrorKind, number>> = {
   host: 503,
   interface: 503,
   'native-load': 503,
+  daemon: 503,
   runtime: 503,
 };
 
