@@ -11,7 +11,7 @@ import { type ConfigChanges, diffConfigs } from './control/diff.js';
 import * as edit from './control/edit.js';
 import { fixedChanges } from './control/fixed.js';
 import { abortable, SerialQueue } from './control/serial-queue.js';
-import { type Stats, StatsReader } from './control/stats.js';
+import { type PlainCounter, type Stats, StatsReader } from './control/stats.js';
 import { TableWriter } from './control/table-writer.js';
 import { dataplaneStartChannel, dataplaneStopChannel, healthTransitionChannel } from './diagnostics.js';
 import type { Finding } from './doctor/facts.js';
@@ -245,6 +245,12 @@ export class LoadBalancer {
   stats(): Stats {
     if (this.#lastStats !== undefined) return this.#lastStats;
     return this.#reader.read(this.#tables.slots);
+  }
+
+  /** One counter of each worker; after close() those of the end. Little work, however many services there are. */
+  workerCounter(counter: PlainCounter): readonly bigint[] {
+    if (this.#lastStats !== undefined) return this.#lastStats.workers.map((worker) => worker[counter]);
+    return this.#reader.perWorker(counter);
   }
 
   /** Lets the balancer keep the process alive, as it does from the start. */

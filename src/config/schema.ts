@@ -5,6 +5,7 @@
 // absence means something.
 // Thread: any; no state.
 import { type Static, Type } from 'typebox';
+import { Daemon } from './schema-daemon.js';
 import { OutboundRule } from './schema-outbound.js';
 import { address, mac, section } from './schema-parts.js';
 import { Service } from './schema-service.js';
@@ -147,6 +148,7 @@ export const ConfigSchema = section(
     ),
     interfaces: Type.Array(Interface, { minItems: 1, description: 'Interfaces to receive from and send to; at least one.' }),
     dataplane: Dataplane,
+    daemon: Daemon,
     sessions: Sessions,
     localAddresses: Type.Array(address('Local address.'), {
       default: [],
@@ -215,10 +217,11 @@ type TimeoutsInput = Exclude<Config['sessions']['timeouts'], string>;
 
 /** A configuration as it is written: keys that have a default may be left out. */
 export type ConfigInput = WithDefaults<
-  Omit<Config, 'dataplane' | 'sessions' | 'services' | 'snat'>,
+  Omit<Config, 'dataplane' | 'daemon' | 'sessions' | 'services' | 'snat'>,
   'workers' | 'localAddresses' | 'tunnelSources' | 'echoReplies' | 'localPorts' | 'routes' | 'neighbours'
 > & {
   dataplane?: Partial<Config['dataplane']>;
+  daemon?: Partial<Config['daemon']>;
   sessions?: { maxPerWorker?: number; timeouts?: 'ipvs' | 'dpvs' | Partial<TimeoutsInput> };
   services: ServiceInput[];
   snat?: SnatInput[];
