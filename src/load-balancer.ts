@@ -228,6 +228,8 @@ export class LoadBalancer {
    * not part of the configuration is passed over.
    */
   #present(found: Availabilities): Promise<void> {
+    // Behind the end in the queue it would wait for the end, which waits for it.
+    if (this.closed) return Promise.resolve();
     return this.#queue.run(async () => {
       if (this.closed) return;
       const before = this.#availability;
