@@ -2,13 +2,17 @@
 import { ManagedProcess } from '../../../../src/lab/managed-process.js';
 
 const listener = `
-import json, socket, sys
+import json, os, socket, sys
 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 s.bind(sys.argv[1])
+os.chmod(sys.argv[1], 0o777)
 print('bound', flush=True)
 while True:
     print(json.dumps(s.recv(65536).decode()), flush=True)
 `;
+
+/** Milliseconds: a busy machine is slow, a message that never comes is a failure with words. */
+const PATIENCE = 25_000;
 
 export class NotifyReceiver implements AsyncDisposable {
   readonly socket: string;
@@ -37,6 +41,7 @@ export class NotifyReceiver implements AsyncDisposable {
 
   /** The next message that nobody has taken yet, by lines. */
   async next(): Promise<readonly string[]> {
+    const deadline = performance.now() + PATIENCE;
     for (;;) {
       const message = this.#messages[this.#read];
       if (message !== undefined) {
@@ -44,8 +49,14 @@ export class NotifyReceiver implements AsyncDisposable {
         return message;
       }
       if (!this.#process.running) throw new Error(`the receiver ended: ${this.#process.tail()}`);
+      const left = deadline - performance.now();
+      if (left <= 0) throw new Error(`no message within ${PATIENCE / 1000} s; so far: ${JSON.stringify(this.#messages)}`);
       await new Promise<void>((resolve) => {
-        this.#wake = resolve;
+        const timer = setTimeout(resolve, left);
+        this.#wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
       });
     }
   }
