@@ -37,7 +37,7 @@ const documents = 'usr/share/doc/millrace';
 const leftOut = ['node-addon-api'];
 /** Folders at the top of an npm package, and endings, that no program loads. */
 const uselessFolders = ['.github', 'benchmark', 'benchmarks', 'docs', 'examples', 'test', 'tests', '__tests__'];
-const uselessFiles = /(\.map|\.d\.[cm]?ts|\.md|\.ya?ml|^\..*)$/i;
+const uselessFiles = /(\.map|\.d\.[cm]?ts|\.md|\.ya?ml|\.sh|^\..*)$/i;
 
 await runScript(() => {
   const { values } = parseArgs({
