@@ -16,6 +16,10 @@ export default defineConfig({
       },
       {
         extends: true,
+        test: { name: 'packaging', include: ['test/packaging/*.test.ts'], testTimeout: 180_000 },
+      },
+      {
+        extends: true,
         test: {
           name: 'netns',
           include: ['test/netns/**/*.test.ts'],

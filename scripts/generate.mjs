@@ -158,6 +158,11 @@ async function cliReference() {
   const hidden = COMMANDS.filter((entry) => entry.hidden).map((entry) => entry.name);
   parts.push('## millrace\n', '```text', help(program), '```', '');
   for (const command of program.commands) if (!hidden.includes(command.name())) describe(command, 2);
+  const { EVENT_REFERENCE } = await load('daemon/event-reference.js');
+  const events = Object.entries(EVENT_REFERENCE).map(([name, { keys, meaning }]) => [`\`${name}\``, keys, meaning]);
+  parts.push('## Events of millrace run\n');
+  parts.push('`millrace run --json` prints one JSON object per event; `time` is milliseconds since 1970.\n');
+  parts.push(table(['event', 'keys', 'meaning'], events), '');
   return parts.join('\n');
 }
 

@@ -1,5 +1,5 @@
 // npm test: prepares the machine, builds, runs every suite, and ends with one line: N passed, N failed, N skipped.
-//   npm test -- [--only native,unit,netns] [--full] [FILTER...]     FILTER goes to vitest
+//   npm test -- [--only native,unit,netns,packaging] [--full] [FILTER...]     FILTER goes to vitest
 // Plain Node: nothing from node_modules. Guarantees: the exit code is 0 only if nothing failed and, where CI=true, nothing was
 // skipped; end-to-end tests run where they can leave nothing behind.
 import { spawnSync } from 'node:child_process';
@@ -25,7 +25,9 @@ await runScript(async () => {
   const totals = [];
   if (chosen.includes('native')) totals.push(native());
   if (chosen.includes('unit')) totals.push(await typescript('unit', ['unit', 'golden'], positionals, runHere));
-  if (chosen.includes('netns')) totals.push(await endToEnd(positionals, values.full));
+  if (chosen.includes('netns')) totals.push(await endToEnd('netns', positionals, values.full));
+  // Minutes on a busy machine, so only when it is asked for: npm run test:deb.
+  if (chosen.includes('packaging')) totals.push(await endToEnd('packaging', positionals, values.full));
   const sum = (name) => totals.reduce((total, suite) => total + suite[name], 0);
   // A skip means that something was not shown; a machine that is there to show it must not pass over that.
   const failed = sum('failed') + (process.env.CI === 'true' && sum('skipped') > 0 ? 1 : 0);
@@ -57,13 +59,13 @@ function native() {
   return { passed: count('tests') - failed - skipped, failed, skipped };
 }
 
-async function endToEnd(filters, full) {
+async function endToEnd(name, filters, full) {
   const obstacles = labObstacles();
   if (obstacles.length > 0) {
     step(`test: end-to-end tests are skipped: ${obstacles.join('; ')}`);
     return { passed: 0, failed: 0, skipped: 1 };
   }
-  return typescript('netns', ['netns'], filters, (argv) => runInJail(argv, full ? { MILLRACE_FULL: '1' } : {}));
+  return typescript(name, [name], filters, (argv) => runInJail(argv, full ? { MILLRACE_FULL: '1' } : {}));
 }
 
 async function typescript(name, projects, filters, execute) {

@@ -125,7 +125,7 @@ export const ERROR_CATALOGUE = {
   MILLRACE_E_PERMISSION_DENIED: {
     kind: 'host',
     meaning: 'The process lacks a privilege that the dataplane needs.',
-    remedy: 'Run as root, or give the process CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_IPC_LOCK.',
+    remedy: 'Run as root, or give the process CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON and CAP_IPC_LOCK.',
   },
   MILLRACE_E_MEMLOCK_TOO_SMALL: {
     kind: 'host',

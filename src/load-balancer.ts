@@ -12,7 +12,7 @@ import * as edit from './control/edit.js';
 import { fixedChanges } from './control/fixed.js';
 import { abortable, SerialQueue } from './control/serial-queue.js';
 import { type SessionFilter, type SessionList, type SessionPaging, sessionList, sessionRequest } from './control/sessions.js';
-import { type Stats, StatsReader } from './control/stats.js';
+import { type PlainCounter, type Stats, StatsReader } from './control/stats.js';
 import { TableWriter } from './control/table-writer.js';
 import { dataplaneStartChannel, dataplaneStopChannel, healthTransitionChannel } from './diagnostics.js';
 import type { Finding } from './doctor/facts.js';
@@ -256,6 +256,8 @@ export class LoadBalancer {
    * not part of the configuration is passed over.
    */
   #present(found: Availabilities): Promise<void> {
+    // Behind the end in the queue it would wait for the end, which waits for it.
+    if (this.closed) return Promise.resolve();
     return this.#queue.run(async () => {
       if (this.closed) return;
       const before = this.#availability;
@@ -303,6 +305,12 @@ export class LoadBalancer {
   stats(): Stats {
     if (this.#lastStats !== undefined) return this.#lastStats;
     return this.#reader.read(this.#tables.slots);
+  }
+
+  /** One counter of each worker; after close() those of the end. Little work, however many services there are. */
+  workerCounter(counter: PlainCounter): readonly bigint[] {
+    if (this.#lastStats !== undefined) return this.#lastStats.workers.map((worker) => worker[counter]);
+    return this.#reader.perWorker(counter);
   }
 
   /** Lets the balancer keep the process alive, as it does from the start. */

@@ -6,6 +6,7 @@
 // Thread: any; no state.
 import { type Static, Type } from 'typebox';
 import { Api, type ApiConfig } from './schema-api.js';
+import { Daemon } from './schema-daemon.js';
 import { Metrics } from './schema-metrics.js';
 import { OutboundRule } from './schema-outbound.js';
 import { address, mac, section } from './schema-parts.js';
@@ -149,6 +150,7 @@ export const ConfigSchema = section(
     ),
     interfaces: Type.Array(Interface, { minItems: 1, description: 'Interfaces to receive from and send to; at least one.' }),
     dataplane: Dataplane,
+    daemon: Daemon,
     sessions: Sessions,
     localAddresses: Type.Array(address('Local address.'), {
       default: [],
@@ -219,10 +221,11 @@ type TimeoutsInput = Exclude<Config['sessions']['timeouts'], string>;
 
 /** A configuration as it is written: keys that have a default may be left out. */
 export type ConfigInput = WithDefaults<
-  Omit<Config, 'dataplane' | 'sessions' | 'services' | 'snat' | 'metrics' | 'api'>,
+  Omit<Config, 'dataplane' | 'daemon' | 'sessions' | 'services' | 'snat' | 'metrics' | 'api'>,
   'workers' | 'localAddresses' | 'tunnelSources' | 'echoReplies' | 'localPorts' | 'routes' | 'neighbours'
 > & {
   dataplane?: Partial<Config['dataplane']>;
+  daemon?: Partial<Config['daemon']>;
   sessions?: { maxPerWorker?: number; timeouts?: 'ipvs' | 'dpvs' | Partial<TimeoutsInput> };
   metrics?: Partial<NonNullable<Config['metrics']>>;
   services: ServiceInput[];

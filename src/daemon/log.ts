@@ -3,7 +3,7 @@
 // Thread: main.
 import { destination, type Logger, pino } from 'pino';
 import { describeChanges } from '../control/diff.js';
-import type { DaemonEvent } from './output.js';
+import { type DaemonEvent, describeHealth } from './output.js';
 
 export function openLog(): Logger {
   return pino({ name: 'millrace', base: { pid: process.pid } }, destination({ dest: 2, sync: true }));
@@ -28,9 +28,23 @@ export function logEvent(log: Logger, event: DaemonEvent): void {
     case 'warning':
       log.warn({ component: 'dataplane', remedy: event.remedy }, event.message);
       return;
-    case 'stopping':
-      log.info({ component: 'daemon', signal: event.signal }, 'stopping');
+    case 'health': {
+      const { kind, service, server } = event;
+      const good = kind === 'server-up' || kind === 'quorum-up';
+      const fields = { component: 'health', kind, service, ...(server === '' ? {} : { real: server }) };
+      log[good ? 'info' : 'warn'](fields, describeHealth(event));
       return;
+    }
+    case 'draining': {
+      const { signal, seconds, sessions } = event;
+      log.info({ component: 'daemon', signal, seconds, sessions: Number(sessions) }, 'draining');
+      return;
+    }
+    case 'stopping': {
+      const left = event.sessions === undefined ? {} : { sessions: Number(event.sessions) };
+      log.info({ component: 'daemon', signal: event.signal, ...left }, 'stopping');
+      return;
+    }
     case 'stopped':
       log.info({ component: 'daemon' }, 'stopped');
       return;

@@ -7,6 +7,7 @@ import { describeChanges } from '../control/diff.js';
 import { endpoint } from '../control/endpoint.js';
 import { toJson } from '../control/json.js';
 import type { CounterSet, ServerStats, Stats } from '../control/stats.js';
+import type { HealthEvent } from '../health/service-judge.js';
 import type { NativeInterfaceStatus } from '../native-binding.js';
 
 export interface ReadyService {
@@ -42,7 +43,22 @@ export type DaemonEvent =
       readonly remedy: string;
     }
   | { readonly event: 'warning'; readonly time: number; readonly message: string; readonly remedy: string }
-  | { readonly event: 'stopping'; readonly time: number; readonly signal: string }
+  | ({ readonly event: 'health'; readonly time: number } & HealthEvent)
+  | {
+      readonly event: 'draining';
+      readonly time: number;
+      readonly signal: string;
+      readonly sessions: bigint;
+      /** Until the deadline. */
+      readonly seconds: number;
+    }
+  | {
+      readonly event: 'stopping';
+      readonly time: number;
+      readonly signal: string;
+      /** Left at the end of the drain; absent where there was none. */
+      readonly sessions?: bigint;
+    }
   | { readonly event: 'stopped'; readonly time: number };
 
 /** The JSON line of an event, without the line's end. */
@@ -89,11 +105,35 @@ export function toSentence(event: DaemonEvent): string {
       return `millrace: reload refused, the old configuration stays in force:\n${event.message}\n  ${event.remedy}`;
     case 'warning':
       return `millrace: warning: ${event.message}\n  ${event.remedy}`;
-    case 'stopping':
-      return `millrace: ${event.signal}: stopping (once more: at once)`;
+    case 'health':
+      return `millrace: ${describeHealth(event)}`;
+    case 'draining':
+      return `millrace: ${event.signal}: draining ${plural(event.sessions)} for at most ${event.seconds} s (once more: stops now)`;
+    case 'stopping': {
+      const left = event.sessions === undefined ? '' : `, ${event.sessions === 0n ? 'no session' : plural(event.sessions)} left`;
+      return `millrace: ${event.signal}: stopping${left} (once more: at once)`;
+    }
     case 'stopped':
       return 'millrace: stopped';
   }
+}
+
+const HEALTH_KINDS: Readonly<Record<HealthEvent['kind'], string>> = {
+  'server-up': 'is up',
+  'server-down': 'is down',
+  'server-held': 'goes up and down and is kept out',
+  'quorum-up': 'has its quorum',
+  'quorum-down': 'has lost its quorum',
+};
+
+/** "service web: server 192.0.2.11:80 is down: connection refused". */
+export function describeHealth({ kind, service, server, reason }: HealthEvent): string {
+  const whose = server === '' ? `service ${service}` : `service ${service}: server ${server}`;
+  return `${whose} ${HEALTH_KINDS[kind]}${reason === '' ? '' : `: ${reason}`}`;
+}
+
+function plural(sessions: bigint): string {
+  return `${sessions} session${sessions === 1n ? '' : 's'}`;
 }
 
 function readySentence(event: DaemonEvent & { readonly event: 'ready' }): string {

@@ -1,4 +1,4 @@
-// Turns the signals of the operating system into what the daemon does: HUP reloads, TERM and INT stop, a second one stops at once.
+// Turns the signals of the operating system into what the daemon does: HUP reloads, TERM drains and stops, INT stops.
 // Guarantees: between `listen` and disposal no such signal ends the process by default; disposal restores the default.
 // Thread: main.
 
@@ -12,15 +12,15 @@ export interface SignalActions {
   readonly reload: () => void;
   /** First TERM or INT. */
   readonly stop: (signal: NodeJS.Signals) => void;
-  /** Second TERM or INT. */
-  readonly stopAtOnce: (signal: NodeJS.Signals) => void;
+  /** Every further TERM or INT. */
+  readonly stopSooner: (signal: NodeJS.Signals) => void;
 }
 
 /** Listens until the returned function is called. */
 export function listenToSignals(source: SignalSource, actions: SignalActions): () => void {
   let stopping = false;
   const onStop = (signal: NodeJS.Signals) => (): void => {
-    if (stopping) actions.stopAtOnce(signal);
+    if (stopping) actions.stopSooner(signal);
     else {
       stopping = true;
       actions.stop(signal);

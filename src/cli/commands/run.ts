@@ -6,12 +6,18 @@ import { createLoadBalancer } from '../../create-load-balancer.js';
 import { logEvent, openLog } from '../../daemon/log.js';
 import { runDaemon } from '../../daemon/main.js';
 import { type DaemonEvent, toLine, toSentence } from '../../daemon/output.js';
+import { takeNotifySettings } from '../../daemon/service-manager.js';
+import { loadNative } from '../../native.js';
 
 interface RunOptions {
   readonly config: string;
   readonly json?: true;
   readonly statsInterval: number;
 }
+
+const SIGNALS = `
+Signals: HUP reads the configuration again. TERM waits up to daemon.drainTimeout for sessions to end, then stops; once more ends the
+wait. INT stops without waiting. Once more while it stops ends the process at once.`;
 
 export function register(program: Command): void {
   program
@@ -20,7 +26,7 @@ export function register(program: Command): void {
     .requiredOption('-c, --config <file>', 'the configuration (YAML)')
     .option('--json', 'print events as JSON, one object per line')
     .option('--stats-interval <ms>', 'print statistics at this interval; 0: never', parseInterval, 0)
-    .addHelpText('after', '\nSignals: HUP reads the configuration again, TERM and INT stop, a second one stops at once.')
+    .addHelpText('after', SIGNALS)
     .action(run);
 }
 
@@ -33,6 +39,7 @@ async function run(options: RunOptions): Promise<void> {
     if (!outputClosed.signal.aborted) process.stdout.write(`${options.json ? toLine(event) : toSentence(event)}\n`);
     if (log !== undefined) logEvent(log, event);
   };
+  const settings = takeNotifySettings(process.env, process.pid);
   await runDaemon({
     configFile: options.config,
     statsInterval: options.statsInterval,
@@ -42,6 +49,9 @@ async function run(options: RunOptions): Promise<void> {
     die,
     outputClosed: outputClosed.signal,
     now: Date.now,
+    ...(settings === undefined
+      ? {}
+      : { notify: { settings, send: (socket, text) => loadNative().notifyServiceManager(socket, text) } }),
   });
 }
 

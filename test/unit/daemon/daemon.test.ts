@@ -1,15 +1,10 @@
 // The life of `millrace run` over a stand-in of the addon: events in order, reloads, signals, ends.
-import { EventEmitter, once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import type { ConfigInput } from '../../../src/config/schema.js';
-import { createIn } from '../../../src/create-load-balancer.js';
-import { type DaemonOptions, runDaemon } from '../../../src/daemon/main.js';
-import type { DaemonEvent } from '../../../src/daemon/output.js';
-import { FakeBinding } from '../module/support/fake-binding.js';
-import { environmentOf, goodConfig } from '../module/support/hosts.js';
+import { goodConfig } from '../module/support/hosts.js';
+import { TestDaemon } from './support/test-daemon.js';
 
 let directory = '';
 
@@ -19,49 +14,8 @@ beforeEach(async () => {
 
 afterEach(() => rm(directory, { recursive: true }));
 
-class TestDaemon {
-  readonly binding = new FakeBinding();
-  readonly signals = new EventEmitter();
-  readonly events: DaemonEvent[] = [];
-  readonly died: NodeJS.Signals[] = [];
-  readonly outputClosed = new AbortController();
-  readonly file = join(directory, 'millrace.yaml');
-  readonly #arrivals = new EventEmitter();
-
-  async write(config: ConfigInput | string): Promise<void> {
-    await writeFile(this.file, typeof config === 'string' ? config : JSON.stringify(config));
-  }
-
-  run(change: Partial<DaemonOptions> = {}): Promise<void> {
-    return runDaemon({
-      configFile: this.file,
-      statsInterval: 0,
-      emit: (event) => {
-        this.events.push(event);
-        this.#arrivals.emit(event.event, event);
-      },
-      signals: this.signals,
-      create: (source, options) => createIn(environmentOf(this.binding), source, options),
-      die: (signal) => this.died.push(signal),
-      outputClosed: this.outputClosed.signal,
-      now: () => 0,
-      ...change,
-    });
-  }
-
-  /** Resolves with the next event of that name. */
-  async next<E extends DaemonEvent['event']>(name: E): Promise<DaemonEvent & { readonly event: E }> {
-    const [event] = await once(this.#arrivals, name);
-    return event;
-  }
-
-  get names(): readonly string[] {
-    return this.events.map((event) => event.event);
-  }
-}
-
 test('it says when it is ready, and stops in order on TERM', async () => {
-  const daemon = new TestDaemon();
+  const daemon = new TestDaemon(join(directory, 'millrace.yaml'));
   await daemon.write(goodConfig);
   const ended = daemon.run();
   const ready = await daemon.next('ready');
@@ -79,7 +33,7 @@ test('it says when it is ready, and stops in order on TERM', async () => {
 });
 
 test('HUP applies the file as it is now', async () => {
-  const daemon = new TestDaemon();
+  const daemon = new TestDaemon(join(directory, 'millrace.yaml'));
   await daemon.write(goodConfig);
   const ended = daemon.run();
   await daemon.next('ready');
@@ -96,7 +50,7 @@ test.each([
   ['is wrong', { ...goodConfig, localPorts: 'x' }, 'MILLRACE_E_CONFIG_INVALID'],
   ['changes what is fixed', { ...goodConfig, workers: 1 }, 'MILLRACE_E_CHANGE_NEEDS_RESTART'],
 ])('a file that %s is refused, and the old configuration stays', async (_, config, code) => {
-  const daemon = new TestDaemon();
+  const daemon = new TestDaemon(join(directory, 'millrace.yaml'));
   await daemon.write(goodConfig);
   const ended = daemon.run();
   await daemon.next('ready');
@@ -109,7 +63,7 @@ test.each([
 });
 
 test('a file that is gone does not stop it', async () => {
-  const daemon = new TestDaemon();
+  const daemon = new TestDaemon(join(directory, 'millrace.yaml'));
   await daemon.write(goodConfig);
   const ended = daemon.run();
   await daemon.next('ready');
@@ -121,7 +75,7 @@ test('a file that is gone does not stop it', async () => {
 });
 
 test('statistics come at the interval, and once more at the end', async () => {
-  const daemon = new TestDaemon();
+  const daemon = new TestDaemon(join(directory, 'millrace.yaml'));
   await daemon.write(goodConfig);
   const ended = daemon.run({ statsInterval: 10 });
   await daemon.next('ready');
@@ -137,7 +91,7 @@ test('statistics come at the interval, and once more at the end', async () => {
 });
 
 test('a second signal ends the process at once', async () => {
-  const daemon = new TestDaemon();
+  const daemon = new TestDaemon(join(directory, 'millrace.yaml'));
   await daemon.write(goodConfig);
   const ended = daemon.run();
   await daemon.next('ready');
@@ -148,7 +102,7 @@ test('a second signal ends the process at once', async () => {
 });
 
 test('TERM while it starts ends it without an error and leaves nothing running', async () => {
-  const daemon = new TestDaemon();
+  const daemon = new TestDaemon(join(directory, 'millrace.yaml'));
   await daemon.write(goodConfig);
   let open = (): void => undefined;
   daemon.binding.gate = new Promise((resolve) => {
@@ -163,14 +117,14 @@ test('TERM while it starts ends it without an error and leaves nothing running',
 });
 
 test('a start that fails is the error of the run', async () => {
-  const daemon = new TestDaemon();
+  const daemon = new TestDaemon(join(directory, 'millrace.yaml'));
   await daemon.write('nonsense: 1\n');
   await expect(daemon.run()).rejects.toMatchObject({ code: 'MILLRACE_E_CONFIG_INVALID' });
   expect(daemon.signals.eventNames()).toEqual([]);
 });
 
 test('a stop that fails is the error of the run', async () => {
-  const daemon = new TestDaemon();
+  const daemon = new TestDaemon(join(directory, 'millrace.yaml'));
   await daemon.write(goodConfig);
   const ended = daemon.run();
   await daemon.next('ready');
@@ -180,7 +134,7 @@ test('a stop that fails is the error of the run', async () => {
 });
 
 test('when nobody reads the output any more it stops in order', async () => {
-  const daemon = new TestDaemon();
+  const daemon = new TestDaemon(join(directory, 'millrace.yaml'));
   await daemon.write(goodConfig);
   const ended = daemon.run();
   await daemon.next('ready');

@@ -67,6 +67,11 @@ test('each event is one sentence or more for a person', async () => {
     { event: 'applied', time: 0, generation: 4, changes },
     { event: 'reload-failed', time: 0, code: 'X', message: 'line 3 is wrong', remedy: 'correct it' },
     { event: 'warning', time: 0, message: 'slow', remedy: 'buy' },
+    { event: 'health', time: 0, kind: 'server-down', service: 'web', server: '192.0.2.11:80', reason: 'refused' },
+    { event: 'health', time: 0, kind: 'quorum-up', service: 'web', server: '', reason: '' },
+    { event: 'draining', time: 0, signal: 'SIGTERM', sessions: 1n, seconds: 30 },
+    { event: 'stopping', time: 0, signal: 'SIGTERM', sessions: 0n },
+    { event: 'stopping', time: 0, signal: 'SIGTERM', sessions: 2n },
     { event: 'stopping', time: 0, signal: 'SIGTERM' },
     { event: 'stopped', time: 0 },
   ] satisfies DaemonEvent[];
@@ -81,6 +86,11 @@ test('each event is one sentence or more for a person', async () => {
       correct it",
       "millrace: warning: slow
       buy",
+      "millrace: service web: server 192.0.2.11:80 is down: refused",
+      "millrace: service web has its quorum",
+      "millrace: SIGTERM: draining 1 session for at most 30 s (once more: stops now)",
+      "millrace: SIGTERM: stopping, no session left (once more: at once)",
+      "millrace: SIGTERM: stopping, 2 sessions left (once more: at once)",
       "millrace: SIGTERM: stopping (once more: at once)",
       "millrace: stopped",
     ]
