@@ -12,7 +12,7 @@ import { ConfigurationError, MillraceError } from '../errors.js';
 import { TICK_S } from '../ipvs/estimator.js';
 import type { Connection } from '../ipvs/model.js';
 import { type Resolver, resolverFromFiles } from '../ipvs/names.js';
-import type { Dialect } from '../ipvs/option-table.js';
+import { type OwnWords, takeOwnWords } from '../ipvs/own-words.js';
 import { procConnections, procStats, procTable } from '../ipvs/print-proc.js';
 import { runIpvsadm } from '../ipvs/run.js';
 import { IpvsTable } from '../ipvs/table.js';
@@ -39,23 +39,6 @@ export interface IpvsadmOutcome {
 
 /** Changes of others that may come in between, one after another, before it is an error. */
 const TRIES = 5;
-
-interface Words {
-  readonly dialect: Dialect;
-  readonly verbose: boolean;
-  readonly argv: readonly string[];
-}
-
-/** Words before the command that are the door's own. */
-function wordsOf(argv: readonly string[]): Words {
-  const own = argv.findIndex((word) => word !== '--dpvs' && word !== '--verbose');
-  const before = own === -1 ? argv : argv.slice(0, own);
-  return {
-    dialect: before.includes('--dpvs') ? 'dpvs' : 'millrace',
-    verbose: before.includes('--verbose'),
-    argv: argv.slice(before.length),
-  };
-}
 
 function readOr(path: string, otherwise: string): string {
   try {
@@ -130,10 +113,10 @@ export class IpvsDoor {
    * Rejects only with what is no error of the catalogue.
    */
   run(argv: readonly string[], stdin = ''): Promise<IpvsadmOutcome> {
-    return this.#queue.run(() => this.#run(wordsOf(argv), stdin));
+    return this.#queue.run(() => this.#run(takeOwnWords(argv), stdin));
   }
 
-  async #run(words: Words, stdin: string): Promise<IpvsadmOutcome> {
+  async #run(words: OwnWords, stdin: string): Promise<IpvsadmOutcome> {
     for (let tries = 1; ; tries += 1) {
       const { state } = this.#options;
       const expected = state.version;
@@ -151,7 +134,7 @@ export class IpvsDoor {
     }
   }
 
-  #work(words: Words, stdin: string, config: Config): readonly [IpvsadmOutcome, readonly Operation[]] {
+  #work(words: OwnWords, stdin: string, config: Config): readonly [IpvsadmOutcome, readonly Operation[]] {
     const content = contentOf(config);
     for (const { mark, match, name } of config.services)
       if (mark !== undefined && match !== undefined) this.#marks.set(mark, { name, match });
@@ -172,7 +155,7 @@ export class IpvsDoor {
     });
   }
 
-  #command({ argv, dialect }: Words, stdin: string, config: Config, table: IpvsTable): IpvsadmOutcome {
+  #command({ argv, dialect }: OwnWords, stdin: string, config: Config, table: IpvsTable): IpvsadmOutcome {
     if (argv[0] === '--proc') return this.#proc(argv[1], table);
     let [stdout, stderr] = ['', ''];
     const facts = { config, marks: this.#marks, dialect, connections: this.#options.connections !== undefined };
