@@ -27,7 +27,11 @@ function unavailable(block: Block): Unavailable | undefined {
 }
 
 /** Says what became of a command; the verdict "differs" is replaced by a later one of the same place. */
-function note(block: Block, verdict: 'equal' | 'deliberate' | 'differs', reason = ''): void {
+export function note(
+  block: Pick<Block, 'file' | 'line' | 'command'>,
+  verdict: 'equal' | 'deliberate' | 'differs',
+  reason = '',
+): void {
   const file = process.env['MILLRACE_IPVSADM_RESULTS'];
   if (file === undefined) return;
   appendFileSync(file, `${JSON.stringify({ file: block.file, line: block.line, command: block.command, verdict, reason })}\n`);
