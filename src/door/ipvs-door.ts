@@ -83,6 +83,7 @@ export class IpvsDoor {
   readonly #traffic = new Traffic();
   /** What marks stood for, also those of services that have been deleted since: -A -f brings them back. */
   readonly #marks: Map<number, Mark> = new Map();
+  #shown: { readonly version: string; readonly content: TableContent } | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: IpvsDoorOptions) {
@@ -135,7 +136,7 @@ export class IpvsDoor {
   }
 
   #work(words: OwnWords, stdin: string, config: Config): readonly [IpvsadmOutcome, readonly Operation[]] {
-    const content = contentOf(config);
+    const content = this.#contentOf(config);
     for (const { mark, match, name } of config.services)
       if (mark !== undefined && match !== undefined) this.#marks.set(mark, { name, match });
     this.#traffic.observe(this.#options.balancer.stats());
@@ -144,6 +145,13 @@ export class IpvsDoor {
     const leftOut = content.leftOut.map(({ service, reason }) => `millrace: service ${service} is not in the table: ${reason}\n`);
     const shown = words.verbose ? { ...outcome, stderr: `${leftOut.join('')}${outcome.stderr}` } : outcome;
     return [shown, operationsFor(config, content, table, this.#marks)];
+  }
+
+  /** The same as before while the configuration is the same: listings come more often than changes. */
+  #contentOf(config: Config): TableContent {
+    const { version } = this.#options.state;
+    if (this.#shown?.version !== version) this.#shown = { version, content: contentOf(config) };
+    return this.#shown.content;
   }
 
   #table(content: TableContent): IpvsTable {

@@ -4,12 +4,11 @@
 // Thread: any.
 import { addressBits, parseAddress, parsePrefix } from '../config/address.js';
 import type { ServerConfig, ServiceConfig } from '../config/schema.js';
-import { serverKey } from '../control/availability.js';
 import type { ServerInput, ServiceInput } from '../control/edit.js';
 import { createError } from '../errors.js';
 import { formatAddress, type IpAddress } from '../ipvs/address.js';
 import type { Protocol, ProxyProtocol, Server, Service } from '../ipvs/model.js';
-import { flagOptions, GUE_PORT } from './to-table.js';
+import { flagOptions, GUE_PORT, serversByOrigin } from './to-table.js';
 
 const PROTOCOLS = { 6: 'tcp', 17: 'udp', 132: 'sctp' } as const satisfies Record<Protocol, string>;
 const METHODS = { v1: 'proxy-v1', v2: 'proxy-v2' } as const satisfies Record<Exclude<ProxyProtocol, 'disable'>, string>;
@@ -168,7 +167,7 @@ export function serviceInput(service: Service, before: ServiceConfig | undefined
     }),
     servers: [],
   } as ServiceInput;
-  const known = new Map(before?.servers.map((server) => [serverKey(before, server), server]));
+  const known = before === undefined ? undefined : serversByOrigin(before);
   const servers = [...service.servers].reverse();
-  return { ...own, servers: servers.map((server) => serverInput(own, server, known.get(server.origin ?? ''))) };
+  return { ...own, servers: servers.map((server) => serverInput(own, server, known?.get(server.origin ?? ''))) };
 }

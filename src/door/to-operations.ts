@@ -3,14 +3,13 @@
 // service goes on following its file.
 // Thread: any.
 import type { Config, ServiceConfig } from '../config/schema.js';
-import { serverKey } from '../control/availability.js';
 import type { ServerRef, ServiceInput } from '../control/edit.js';
 import type { IpAddress } from '../ipvs/address.js';
 import type { Server, ServerSettings, Service, Timeouts } from '../ipvs/model.js';
 import { type IpvsTable, keyText, sameServer } from '../ipvs/table.js';
 import type { Operation } from '../state/desired.js';
 import { addressText, type Identity, serverInput, serviceInput } from './to-config.js';
-import type { TableContent } from './to-table.js';
+import { serversByOrigin, type TableContent } from './to-table.js';
 
 /** A mark: what its service was called, and which packets it is for. */
 export type Mark = Required<Pick<Identity, 'name' | 'match'>>;
@@ -67,7 +66,7 @@ function refOf(server: Server): ServerRef {
 function serverOperations(before: Service, after: Service, config: ServiceConfig): Operation[] {
   const service = config.name;
   const own = config as ServiceInput;
-  const known = new Map(config.servers.map((server) => [serverKey(config, server), server]));
+  const known = serversByOrigin(config);
   const gone = before.servers.filter((server) => {
     const now = after.servers.find((other) => sameServer(other, server));
     return now === undefined || now.origin === undefined;

@@ -7,7 +7,6 @@ import { isAnyPort, isHost, parsePorts, parseVips } from '../config/matching.js'
 import { SCHEDULERS } from '../config/scheduler-names.js';
 import type { Config, ServerConfig, ServiceConfig } from '../config/schema.js';
 import { resolveTimeouts } from '../config/timeout-profiles.js';
-import { serverKey } from '../control/availability.js';
 import { type IpAddress, NO_ADDRESS } from '../ipvs/address.js';
 import type { Forward, Protocol, ProxyProtocol, Server, Service, ServiceKey, Timeouts } from '../ipvs/model.js';
 
@@ -40,6 +39,21 @@ const FORWARDS: Readonly<Record<ServiceConfig['mode'], Forward>> = {
 };
 
 const PROXY: Readonly<Record<string, ProxyProtocol>> = { 'proxy-v1': 'v1', 'proxy-v2': 'v2' };
+
+/** What a server is known by within its service. IPv6 must be in its canonical text, as the dataplane and the configuration's check write it. */
+export function originOf(address: string, port: number): string {
+  return `${address} ${port}`;
+}
+
+/** Servers of a service by their `origin`. */
+export function serversByOrigin(service: ServiceConfig): Map<string, ServerConfig> {
+  return new Map(
+    service.servers.map((server) => {
+      const port = server.port ?? (typeof service.port === 'number' ? service.port : 0);
+      return [originOf(parseAddress(server.address)?.text ?? server.address, port), server];
+    }),
+  );
+}
 
 /** Which of the scheduler's options has which flag of IPVS. */
 export function flagOptions(scheduler: string): readonly { readonly flag: 1 | 2; readonly option: 'fallback' | 'port' }[] {
@@ -93,7 +107,7 @@ function serverOf(service: ServiceConfig, server: ServerConfig): Server | undefi
     tunnelType: mode === 'gre' || mode === 'gue' ? mode : 'ipip',
     tunnelPort: mode === 'gue' ? (server.tunnelPort ?? service.tunnelPort ?? GUE_PORT) : 0,
     tunnelChecksum: 'none',
-    origin: serverKey(service, server),
+    origin: originOf(address.text, server.port ?? (typeof service.port === 'number' ? service.port : 0)),
   };
 }
 
