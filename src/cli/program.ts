@@ -1,6 +1,7 @@
 // The command line as a function: arguments in, exit code out. main.ts is the executable around it; tests call it directly.
 // Guarantees: never calls process.exit; every failure is one message on stderr and one of the exit codes of exit-code.ts.
 // Thread: main.
+import { basename } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { formatProblems } from '../config/format.js';
 import { ConfigurationError, MillraceError } from '../errors.js';
@@ -13,10 +14,17 @@ const EXIT_TEXT = Object.values(EXIT_CODES)
   .map(({ code, meaning }) => `  ${code}  ${meaning}`)
   .join('\n');
 
+/** The words of the command line, given those of the process; under the name ipvsadm it is the command of that name. */
+export function wordsOf([, script = '', ...words]: readonly string[]): readonly string[] {
+  return basename(script) === 'ipvsadm' ? ['ipvsadm', ...words] : words;
+}
+
 /** Runs one command. `argv` is without the names of node and of the script. */
 export async function runCli(argv: readonly string[]): Promise<number> {
   process.exitCode = undefined;
   try {
+    const raw = COMMANDS.find((entry) => entry.raw === true && entry.name === argv[0]);
+    if (raw !== undefined) return (await (await raw.load()).run?.(argv.slice(1))) ?? EXIT_CODES.ok.code;
     const program = await buildProgram(wantedCommands(argv));
     await program.parseAsync([...argv], { from: 'user' });
     return Number(process.exitCode ?? EXIT_CODES.ok.code);

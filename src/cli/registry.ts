@@ -7,6 +7,8 @@ import type { Command } from 'commander';
 export interface CommandModule {
   /** Adds the command to the program. */
   readonly register: (program: Command) => void;
+  /** Runs the command with the words after its name, as they are, and returns the exit code. */
+  readonly run?: (argv: readonly string[]) => Promise<number>;
 }
 
 export interface CommandEntry {
@@ -15,6 +17,8 @@ export interface CommandEntry {
   readonly load: () => Promise<CommandModule>;
   /** Left out of the help. */
   readonly hidden?: true;
+  /** The words after the name are not for commander: the module's run() gets them. */
+  readonly raw?: true;
 }
 
 export const COMMANDS: readonly CommandEntry[] = [
@@ -55,6 +59,17 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./commands/realserver.js'),
   },
   { name: 'completion', summary: 'print a completion script for a shell', load: () => import('./commands/completion.js') },
+  {
+    name: 'ipvsadm',
+    summary: "ipvsadm against the running daemon; with --dpvs first, DPVS's options",
+    load: () => import('./commands/ipvsadm.js'),
+    raw: true,
+  },
+  {
+    name: 'proc',
+    summary: 'show the running daemon as a file of /proc/net of IPVS',
+    load: () => import('./commands/proc.js'),
+  },
   { name: 'version', summary: 'show versions', load: () => import('./commands/version.js') },
   { name: 'demo', summary: 'the demonstration behind npm run demo', load: () => import('./commands/demo.js'), hidden: true },
 ];

@@ -9,39 +9,55 @@ export const TICK_S = 2;
 
 export type Totals = Pick<Counters, 'conns' | 'inPackets' | 'outPackets' | 'inBytes' | 'outBytes'>;
 
-/** One average with `fraction` binary places. */
-class Average {
-  readonly #fraction: bigint;
-  #last = 0n;
-  #scaled = 0n;
+/** Growth in a tick up to which doubles are exact with 10 binary places, and averages up to which they are. */
+const NARROW_GROWTH = 2n ** 42n;
+const NARROW_AVERAGE = 2n ** 52n;
 
-  constructor(fraction: bigint) {
+/** One average with `fraction` binary places. Doubles where they are exact: bigints would take ten times as long. */
+class Average {
+  readonly #fraction: number;
+  #last = 0n;
+  #scaled = 0;
+  /** In place of #scaled where that is not exact. */
+  #wide: bigint | undefined;
+
+  constructor(fraction: number) {
     this.#fraction = fraction;
   }
 
   /** Takes the total at a tick. */
   tick(total: bigint): void {
-    const perSecond = BigInt.asUintN(64, (total - this.#last) << (this.#fraction - 1n));
+    const growth = total - this.#last;
     this.#last = total;
-    const step = BigInt.asIntN(64, BigInt.asIntN(64, perSecond) - BigInt.asIntN(64, this.#scaled)) >> 2n;
-    this.#scaled = BigInt.asUintN(64, this.#scaled + step);
+    if (this.#wide !== undefined || growth < 0n || growth >= NARROW_GROWTH) this.#tickWide(growth);
+    else this.#scaled += Math.floor((Number(growth) * 2 ** (this.#fraction - 1) - this.#scaled) / 4);
+  }
+
+  #tickWide(growth: bigint): void {
+    const scaled = this.#wide ?? BigInt(this.#scaled);
+    const perSecond = BigInt.asUintN(64, growth << BigInt(this.#fraction - 1));
+    const step = BigInt.asIntN(64, BigInt.asIntN(64, perSecond) - BigInt.asIntN(64, scaled)) >> 2n;
+    const next = BigInt.asUintN(64, scaled + step);
+    this.#wide = next < NARROW_AVERAGE ? undefined : next;
+    this.#scaled = this.#wide === undefined ? Number(next) : 0;
   }
 
   /** Per second, rounded. */
   value(): bigint {
-    const half = (1n << (this.#fraction - 1n)) - 1n;
-    return BigInt.asUintN(64, this.#scaled + half) >> this.#fraction;
+    const half = 2 ** (this.#fraction - 1) - 1;
+    if (this.#wide === undefined) return BigInt(Math.floor((this.#scaled + half) / 2 ** this.#fraction));
+    return BigInt.asUintN(64, this.#wide + BigInt(half)) >> BigInt(this.#fraction);
   }
 }
 
 /** The totals and rates of one service or server. */
 export class RateEstimator {
-  readonly #conns = new Average(10n);
-  readonly #inPackets = new Average(10n);
-  readonly #outPackets = new Average(10n);
-  readonly #inBytes = new Average(5n);
-  readonly #outBytes = new Average(5n);
-  #counters: Counters = NO_COUNTS;
+  readonly #conns = new Average(10);
+  readonly #inPackets = new Average(10);
+  readonly #outPackets = new Average(10);
+  readonly #inBytes = new Average(5);
+  readonly #outBytes = new Average(5);
+  #totals: Totals = NO_COUNTS;
 
   /** To be called every TICK_S seconds with the totals since the beginning. */
   tick(totals: Totals): void {
@@ -50,22 +66,23 @@ export class RateEstimator {
     this.#outPackets.tick(totals.outPackets);
     this.#inBytes.tick(totals.inBytes);
     this.#outBytes.tick(totals.outBytes);
-    this.#counters = {
-      conns: totals.conns,
-      inPackets: totals.inPackets,
-      outPackets: totals.outPackets,
-      inBytes: totals.inBytes,
-      outBytes: totals.outBytes,
+    this.#totals = totals;
+  }
+
+  /** What was counted at the last tick. */
+  counters(): Counters {
+    const { conns, inPackets, outPackets, inBytes, outBytes } = this.#totals;
+    return {
+      conns,
+      inPackets,
+      outPackets,
+      inBytes,
+      outBytes,
       connsPerSecond: this.#conns.value(),
       inPacketsPerSecond: this.#inPackets.value(),
       outPacketsPerSecond: this.#outPackets.value(),
       inBytesPerSecond: this.#inBytes.value(),
       outBytesPerSecond: this.#outBytes.value(),
     };
-  }
-
-  /** What was counted at the last tick. */
-  counters(): Counters {
-    return this.#counters;
   }
 }

@@ -32,6 +32,8 @@ const SPECIAL = {
   deleteServer: { ESRCH: 'Service not defined', ENOENT: 'No such destination' },
   startDaemon: { EEXIST: 'Daemon has already run' },
   stopDaemon: { ESRCH: 'No daemon is running' },
+  changeLocalAddress: { ESRCH: 'Service not defined' },
+  changeAccessList: { ESRCH: 'Service not defined' },
   flush: {},
   setTimeouts: {},
 } satisfies Record<string, Partial<Record<Refusal, string>>>;

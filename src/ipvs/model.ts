@@ -8,7 +8,11 @@ import type { TunnelType } from './option-table.js';
 /** IP protocol numbers that IPVS balances. */
 export type Protocol = 6 | 17 | 132;
 
-export type Forward = 'Masq' | 'Route' | 'Tunnel';
+/** FullNat is DPVS's; the kernel has the others. */
+export type Forward = 'Masq' | 'Route' | 'Tunnel' | 'FullNat';
+
+/** What DPVS tells servers of clients in front of the connection's bytes. */
+export type ProxyProtocol = 'disable' | 'v1' | 'v2';
 
 /** What names a service: a mark, or protocol, address and port. */
 export interface ServiceKey {
@@ -34,6 +38,10 @@ export interface ServiceSettings {
   readonly onePacket: boolean;
   /** Persistence engine; empty for none. */
   readonly engine: string;
+  /** DPVS: seconds that an idle connection is kept; 0: as all services. Absent: an edit leaves it as it is. */
+  readonly connTimeout?: number;
+  /** DPVS: which PROXY header servers get. Absent: an edit leaves it as it is. */
+  readonly proxyProtocol?: ProxyProtocol;
 }
 
 /** What names a server within a service. */
@@ -53,11 +61,22 @@ export interface ServerSettings {
   readonly tunnelChecksum: 'none' | 'plain' | 'remote';
 }
 
-export interface Server extends ServerKey, ServerSettings {}
+export interface Server extends ServerKey, ServerSettings {
+  /** What the table's owner knows the server by; stays through edits, and goes when the server is deleted. */
+  readonly origin?: string;
+}
+
+/** DPVS's two lists of client addresses. */
+export type AccessListName = 'denied' | 'allowed';
 
 export interface Service extends ServiceKey, ServiceSettings {
   /** Newest first, as the kernel keeps them. */
   readonly servers: readonly Server[];
+  /** What the table's owner knows the service by; stays through edits, and goes when the service is deleted. */
+  readonly origin?: string;
+  /** DPVS: clients' addresses or prefixes. */
+  readonly denied?: readonly string[];
+  readonly allowed?: readonly string[];
 }
 
 /** Totals since the last -Z, and averages per second. */

@@ -2,8 +2,17 @@
 // Guarantees: data and two checks; the order of CHECK_ORDER decides which of several mistakes is reported.
 // Thread: any.
 // Source: ipvsadm(8) 1.31, the recordings in test/ipvsadm/recordings, and for what goes with what also ipvsadm's published source.
+
+import type { DpvsCommand } from './dpvs-option-table.js';
+import { DPVS_CHECK_ORDER, DPVS_OPTIONS, DPVS_RULES, DPVS_SERVICE_OPTIONS } from './dpvs-option-table.js';
 import { fail } from './exit.js';
 import type { PoptOption } from './popt.js';
+
+/**
+ * Whose command line it is: that of ipvsadm alone; the same with --fullnat, so that every table can be saved and restored; or that of
+ * DPVS's ipvsadm, where -b is full NAT and no longer scheduler flags.
+ */
+export type Dialect = 'ipvs' | 'millrace' | 'dpvs';
 
 /** Commands, under the names that ipvsadm's messages give them. */
 export type CommandName =
@@ -20,7 +29,8 @@ export type CommandName =
   | 'stop-daemon'
   | 'restore'
   | 'save'
-  | 'zero';
+  | 'zero'
+  | DpvsCommand;
 
 /** Options under the names of the messages, in the order in which they are checked. */
 export const CHECK_ORDER = [
@@ -28,6 +38,7 @@ export const CHECK_ORDER = [
   ...['weight', 'u-threshold', 'l-threshold', 'mcast-interface', 'timeout', 'daemon', 'stats', 'rate', 'thresholds'],
   ...['persistent-conn', 'nosort', 'syncid', 'exact', 'ops', 'pe', 'sched-flags', 'mcast-group', 'mcast-port', 'mcast-ttl'],
   ...['sync-maxlen', 'tun-info', 'tun-type', 'tun-port', 'tun-nocsum', 'tun-csum', 'tun-remcsum'],
+  ...DPVS_CHECK_ORDER,
 ] as const;
 
 /** Every option that the command line may hold; the action is chosen by `long`. */
@@ -97,15 +108,36 @@ export const OPTIONS: readonly IpvsadmOption[] = [
   { long: 'tun-remcsum' },
 ];
 
+const SCHEDULER_FLAGS = 'sched-flags';
+
+/** What DPVS has added, with the letter that it took from scheduler flags. */
+const OF_DPVS: readonly IpvsadmOption[] = [
+  ...OPTIONS.map(
+    (option): IpvsadmOption => (option.long === SCHEDULER_FLAGS ? { long: option.long, value: 'required' } : option),
+  ),
+  ...DPVS_OPTIONS,
+];
+
+const OF_DIALECT: Record<Dialect, readonly IpvsadmOption[]> = {
+  ipvs: OPTIONS,
+  millrace: [...OPTIONS, { long: 'fullnat' }],
+  dpvs: OF_DPVS,
+};
+
+/** All options of a command line. */
+export function optionsOf(dialect: Dialect): readonly IpvsadmOption[] {
+  return OF_DIALECT[dialect];
+}
+
 /** What an owner (a command, a kind of tunnel) says about options; what it does not name is refused. */
-interface Rule {
+export interface Rule {
   readonly needs?: readonly string[];
   readonly takes?: readonly string[];
   /** At most one of these. */
   readonly oneOf?: readonly string[];
 }
 
-const SERVICE_OPTIONS = ['scheduler', 'persistent', 'netmask', 'ops', 'pe', 'sched-flags'];
+const SERVICE_OPTIONS = ['scheduler', 'persistent', 'netmask', 'ops', 'pe', SCHEDULER_FLAGS, ...DPVS_SERVICE_OPTIONS];
 const TUNNEL_OPTIONS = ['tun-port', 'tun-nocsum', 'tun-csum', 'tun-remcsum'];
 const SERVER_OPTIONS = ['forwarding-method', 'weight', 'u-threshold', 'l-threshold', 'tun-type', ...TUNNEL_OPTIONS];
 
@@ -127,6 +159,7 @@ const COMMAND_RULES: Record<CommandName, Rule> = {
   restore: {},
   save: { takes: ['numeric'] },
   zero: { takes: ['service-address'] },
+  ...DPVS_RULES,
 };
 
 export type TunnelType = 'ipip' | 'gue' | 'gre';

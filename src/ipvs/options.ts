@@ -3,15 +3,17 @@
 // Thread: any.
 // Source: ipvsadm(8) 1.31, the recordings in test/ipvsadm/recordings, and for the order of checks also ipvsadm's published source.
 import { type IpAddress, NO_ADDRESS, parseAton, parseDotted, parseIpv6, wordsOf } from './address.js';
+import { type DpvsRequest, takeDpvsOption } from './dpvs-options.js';
 import { Exit, fail } from './exit.js';
 import type { DaemonRequest, DaemonRole, Forward, Protocol, Server, ServiceKey, ServiceSettings, Timeouts } from './model.js';
 import type { Resolver } from './names.js';
 import { leadingNumber, parseInRange } from './numbers.js';
-import type { TunnelType } from './option-table.js';
-import { CHECK_ORDER, type CommandName, checkCommandOptions, checkTunnelOptions, OPTIONS } from './option-table.js';
+import type { Dialect, TunnelType } from './option-table.js';
+import { CHECK_ORDER, type CommandName, checkCommandOptions, checkTunnelOptions, optionsOf } from './option-table.js';
 import { PoptReader } from './popt.js';
 import { schedulerFlags } from './scheduler-flags.js';
 import { parseHostPort } from './service-address.js';
+import { crossesFamilies } from './table.js';
 import { TRY_HELP, USAGE, VERSION } from './usage.js';
 
 /** One command, ready to be asked of a table. */
@@ -23,6 +25,14 @@ export interface Request {
   readonly server: Server;
   readonly timeouts: Timeouts;
   readonly daemon: DaemonRequest;
+  readonly dpvs: DpvsRequest;
+}
+
+export interface ParseOptions {
+  /** Plain ipvsadm where it is not given. */
+  readonly dialect?: Dialect | undefined;
+  /** A line of -R. Outside of plain ipvsadm, what -S writes can be read there, also a port 0 without persistence. */
+  readonly restoring?: boolean | undefined;
 }
 
 const INT_MAX = 2 ** 31 - 1;
@@ -94,7 +104,8 @@ class RequestBuilder {
     ttl: 0,
   };
   flagsText = '';
-  readonly #resolver: Resolver;
+  readonly dpvs: DpvsRequest = { localAddress: undefined, interfaceName: undefined, client: '' };
+  readonly resolver: Resolver;
   /** Options whose messages use another name, or that change several things. */
   readonly #readers: Readonly<Record<string, (text: string) => void>> = {
     'tcp-service': (text) => this.#service(6, text),
@@ -104,9 +115,9 @@ class RequestBuilder {
     ipv6: () => this.#ipv6(),
     'real-server': (text) => this.#realServer(text),
     netmask: (text) => this.#netmask(text),
-    masquerading: () => this.#forward('Masq'),
-    gatewaying: () => this.#forward('Route'),
-    ipip: () => this.#forward('Tunnel'),
+    masquerading: () => this.forward('Masq'),
+    gatewaying: () => this.forward('Route'),
+    ipip: () => this.forward('Tunnel'),
     'tun-nocsum': () => this.#checksum('tun-nocsum', 'none'),
     'tun-csum': () => this.#checksum('tun-csum', 'plain'),
     'tun-remcsum': () => this.#checksum('tun-remcsum', 'remote'),
@@ -115,15 +126,16 @@ class RequestBuilder {
   };
 
   constructor(resolver: Resolver) {
-    this.#resolver = resolver;
+    this.resolver = resolver;
   }
 
   /** Takes one option after the command. `word` is how it was written. */
   take(name: string, value: string | undefined, word: string): void {
     const read = this.#readers[name];
     if (read !== undefined) read(value ?? '');
+    else if (takeDpvsOption(name, value ?? '', this)) return;
     else if ((CHECK_ORDER as readonly string[]).includes(name)) {
-      this.#note(name);
+      this.note(name);
       this.#simple(name, value);
     } else fail(2, `invalid option \`${word}'`);
   }
@@ -152,18 +164,18 @@ class RequestBuilder {
     else if (name === 'sync-maxlen') daemon.maxLength = numberOption(text, 1, 65535 - 28, 'sync-maxlen');
   }
 
-  #note(name: string): void {
+  note(name: string): void {
     if (this.given.has(name)) fail(2, `multiple '${name}' options specified`);
     this.given.add(name);
   }
 
-  #forward(forward: Forward): void {
-    this.#note('forwarding-method');
+  forward(forward: Forward): void {
+    this.note('forwarding-method');
     this.server.forward = forward;
   }
 
   #checksum(name: string, checksum: Server['tunnelChecksum']): void {
-    this.#note(name);
+    this.note(name);
     this.server.tunnelChecksum = checksum;
   }
 
@@ -172,8 +184,8 @@ class RequestBuilder {
   }
 
   #service(protocol: Protocol, text: string): void {
-    this.#note('service-address');
-    const parsed = parseHostPort(text, protocol, this.#resolver);
+    this.note('service-address');
+    const parsed = parseHostPort(text, protocol, this.resolver);
     if (parsed === undefined) fail(2, 'illegal virtual server address[:port] specified');
     this.protocol = protocol;
     const { address, port = 0 } = parsed;
@@ -182,7 +194,7 @@ class RequestBuilder {
   }
 
   #mark(text: string): void {
-    this.#note('service-address');
+    this.note('service-address');
     this.protocol = 6;
     this.key.family = 4;
     this.key.fwmark = parseInRange(text, 1, 0xffffffff) ?? fail(2, `invalid fwmark value \`${text}' specified`);
@@ -196,31 +208,32 @@ class RequestBuilder {
   }
 
   #realServer(text: string): void {
-    this.#note('real-server');
-    const parsed = parseHostPort(text, this.protocol, this.#resolver);
+    this.note('real-server');
+    const parsed = parseHostPort(text, this.protocol, this.resolver);
     if (parsed === undefined) fail(2, 'illegal real server address[:port] specified');
     this.server.address = parsed.address;
     this.server.port = parsed.port ?? this.key.port;
   }
 
   #netmask(text: string): void {
-    this.#note('netmask');
+    this.note('netmask');
     if (this.key.family === 6) {
       this.settings.netmask = leadingNumber(text);
       if (this.settings.netmask < 1 || this.settings.netmask > 128) fail(2, 'illegal ipv6 netmask specified');
       return;
     }
-    const mask = parseAton(text) ?? this.#resolver.addressOf(text);
+    const mask = parseAton(text) ?? this.resolver.addressOf(text);
     if (mask === undefined) fail(2, 'illegal virtual server persistent mask specified');
     this.settings.netmask = Number(mask.value);
   }
 }
 
 /** Checks that look at several options together. */
-function checkTogether(command: CommandName, builder: RequestBuilder): void {
+function checkTogether(command: CommandName, builder: RequestBuilder, anyPort: boolean): void {
   const { key, settings, server, given } = builder;
   if (command === 'add-service' || command === 'edit-service') {
-    if (key.fwmark === 0 && key.port === 0 && !settings.persistent) fail(2, 'Zero port specified for non-persistent service');
+    if (!anyPort && key.fwmark === 0 && key.port === 0 && !settings.persistent)
+      fail(2, 'Zero port specified for non-persistent service');
     if (settings.onePacket && key.fwmark === 0 && key.protocol !== 17)
       fail(2, 'One-Packet Scheduling is only for UDP virtual services');
     if (settings.scheduler === '') settings.scheduler = DEFAULT_SCHEDULER;
@@ -228,8 +241,8 @@ function checkTogether(command: CommandName, builder: RequestBuilder): void {
   if (builder.daemon.interfaceName === '') builder.daemon.interfaceName = 'eth0';
   if (command === 'add-server' || command === 'edit-server') {
     // A server that is reached without rewriting is reached at the service's port.
-    if (key.fwmark === 0 && server.forward !== 'Masq') server.port = key.port;
-    if (server.address.family !== key.family && server.forward !== 'Tunnel')
+    if (key.fwmark === 0 && server.forward !== 'Masq' && server.forward !== 'FullNat') server.port = key.port;
+    if (server.address.family !== key.family && !crossesFamilies(server.forward))
       fail(2, 'Different address family is allowed only for tunneling servers');
     if (server.forward !== 'Tunnel' && [...given].some((name) => name.startsWith('tun-')))
       fail(2, 'Tunnel options conflict with forward method');
@@ -252,8 +265,9 @@ function timeoutsFrom(rest: string[]): Timeouts {
 }
 
 /** Reads the words after the program's name; an `Exit` carries messages, help and version. */
-export function parseRequest(words: readonly string[], resolver: Resolver): Request {
-  const reader = new PoptReader(words, OPTIONS);
+export function parseRequest(words: readonly string[], resolver: Resolver, options: ParseOptions = {}): Request {
+  const { dialect = 'ipvs', restoring = false } = options;
+  const reader = new PoptReader(words, optionsOf(dialect));
   const first = reader.next();
   if (first.kind !== 'option' || first.option.command === undefined) throw new Exit(255, { stderr: TRY_HELP });
   const command = first.option.command;
@@ -276,9 +290,9 @@ export function parseRequest(words: readonly string[], resolver: Resolver): Requ
     builder.settings.schedulerFlags = schedulerFlags(builder.settings.scheduler || DEFAULT_SCHEDULER, builder.flagsText);
 
   checkCommandOptions(command, builder.given);
-  checkTogether(command, builder);
-  const { given, key, settings, server, timeouts, daemon } = builder;
-  return { command, given, key, settings, server, timeouts, daemon };
+  checkTogether(command, builder, restoring && dialect !== 'ipvs');
+  const { given, key, settings, server, timeouts, daemon, dpvs } = builder;
+  return { command, given, key, settings, server, timeouts, daemon, dpvs };
 }
 
 /** A word that popt does not understand: status 255, but no end of -R. */

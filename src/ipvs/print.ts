@@ -5,6 +5,7 @@ import { dotted, formatAddress } from './address.js';
 import { formatAddressPort, formatLarge } from './format.js';
 import type { Connection, Counters, Daemon, Protocol, Server, Service, ServiceKey } from './model.js';
 import type { Resolver } from './names.js';
+import type { Dialect } from './option-table.js';
 import { compareServers, compareServices, sorted } from './order.js';
 import { formatSchedulerFlags } from './scheduler-flags.js';
 import type { IpvsTable } from './table.js';
@@ -19,11 +20,12 @@ export interface ListFormat {
   readonly exact: boolean;
   /** The kernel's order instead of the sorted one. */
   readonly unsorted: boolean;
+  readonly dialect: Dialect;
 }
 
 const PROTOCOL_NAMES: Record<Protocol, string> = { 6: 'TCP', 17: 'UDP', 132: 'SCTP' };
 const PROTOCOL_OPTIONS: Record<Protocol, string> = { 6: '-t', 17: '-u', 132: '--sctp-service' };
-const FORWARD_OPTIONS = { Masq: '-m', Route: '-g', Tunnel: '-i' } as const;
+const FORWARD_OPTIONS = { Masq: '-m', Route: '-g', Tunnel: '-i', FullNat: '--fullnat' } as const;
 const CHECKSUM_OPTIONS = { none: '--tun-nocsum', plain: '--tun-csum', remote: '--tun-remcsum' } as const;
 const CHECKSUM_SIGNS = { none: '-c', plain: '+c', remote: 'r+c' } as const;
 /** Width of an IPv4 server in a listing; longer names are cut, IPv6 is not. */
@@ -84,7 +86,19 @@ function serviceLine(table: IpvsTable, service: Service, format: ListFormat): st
   if (service.schedulerFlags.size > 0) line += ` (${formatSchedulerFlags(service.scheduler, service.schedulerFlags)})`;
   if (service.persistent) line += ` persistent ${service.timeout}${mask(service, 'mask')}`;
   if (service.persistent && service.engine !== '') line += ` pe ${service.engine}`;
-  return `${line}${service.onePacket ? ' ops' : ''}\n`;
+  if (service.onePacket) line += ' ops';
+  return `${line}${format.dialect === 'dpvs' ? dpvsFlags(service) : ''}\n`;
+}
+
+/** What DPVS shows after the flags of IPVS. */
+function dpvsFlags({ connTimeout = 0, proxyProtocol = 'disable' }: Service): string {
+  return `${connTimeout === 0 ? '' : ` conn-timeout ${connTimeout}`}${proxyProtocol === 'disable' ? '' : ` pp${proxyProtocol}`}`;
+}
+
+/** The same as options, for -S. */
+function savedDpvs({ connTimeout = 0, proxyProtocol = 'disable' }: Service): string {
+  const timeout = connTimeout === 0 ? '' : ` --conn-timeout ${connTimeout}`;
+  return `${timeout}${proxyProtocol === 'disable' ? '' : ` --proxy-protocol ${proxyProtocol}`}`;
 }
 
 function tunnelInfo(server: Server): string {
@@ -180,10 +194,13 @@ export function saveAll(table: IpvsTable, format: ListFormat): string {
     if (service.persistent) line += ` -p ${service.timeout}${mask(service, '-M')}`;
     if (service.engine !== '') line += ` --pe ${service.engine}`;
     if (service.onePacket) line += ' -o';
-    if (service.schedulerFlags.size > 0) line += ` -b ${formatSchedulerFlags(service.scheduler, service.schedulerFlags)}`;
+    if (service.schedulerFlags.size > 0)
+      line += ` ${format.dialect === 'dpvs' ? '--sched-flags' : '-b'} ${formatSchedulerFlags(service.scheduler, service.schedulerFlags)}`;
+    if (format.dialect === 'dpvs') line += savedDpvs(service);
     const servers = serversOf(service, format).map((server) => {
       const text = serverName(service, server, format.resolver);
-      return `-a ${name} -r ${text} ${FORWARD_OPTIONS[server.forward]} -w ${server.weight}${savedTunnel(server)}`;
+      const how = format.dialect === 'dpvs' && server.forward === 'FullNat' ? '-b' : FORWARD_OPTIONS[server.forward];
+      return `-a ${name} -r ${text} ${how} -w ${server.weight}${savedTunnel(server)}`;
     });
     return [line, ...servers];
   });

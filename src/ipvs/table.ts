@@ -5,10 +5,12 @@
 import { formatAddress, type IpAddress, parseDotted } from './address.js';
 import type { Refusal } from './messages.js';
 import type {
+  AccessListName,
   CounterSource,
   Daemon,
   DaemonRequest,
   DaemonRole,
+  Forward,
   HostFacts,
   Server,
   ServerKey,
@@ -36,6 +38,11 @@ export interface TableOptions {
   readonly engines?: readonly string[];
   /** Buckets of the connection table, shown in the first line of listings. */
   readonly connectionBuckets?: number;
+  /** What the table begins with, the oldest first; taken as it is. */
+  readonly services?: readonly Service[];
+  readonly timeouts?: Timeouts;
+  /** DPVS: source addresses towards servers. */
+  readonly localAddresses?: readonly IpAddress[];
 }
 
 interface Entry {
@@ -44,12 +51,22 @@ interface Entry {
   readonly age: number;
 }
 
-function keyText(key: ServiceKey): string {
+/** Names a service among others. */
+export function keyText(key: ServiceKey): string {
   return key.fwmark === 0 ? `${key.protocol} ${formatAddress(key.address)} ${key.port}` : `fwmark ${key.family} ${key.fwmark}`;
 }
 
-function sameServer(left: ServerKey, right: ServerKey): boolean {
-  return left.address.family === right.address.family && left.address.value === right.address.value && left.port === right.port;
+function sameAddress(left: IpAddress, right: IpAddress): boolean {
+  return left.family === right.family && left.value === right.value;
+}
+
+export function sameServer(left: ServerKey, right: ServerKey): boolean {
+  return sameAddress(left.address, right.address) && left.port === right.port;
+}
+
+/** Client and server may be of different families: the packet gets new addresses of its own. */
+export function crossesFamilies(forward: Forward): boolean {
+  return forward === 'Tunnel' || forward === 'FullNat';
 }
 
 function clamp(value: number, low: number, high: number): number {
@@ -65,7 +82,8 @@ export class IpvsTable {
   readonly #engines: ReadonlySet<string>;
   readonly #entries = new Map<string, Entry>();
   readonly #daemons = new Map<DaemonRole, Daemon>();
-  #timeouts: Timeouts = { tcp: 900, tcpFin: 120, udp: 300 };
+  #timeouts: Timeouts;
+  #localAddresses: readonly IpAddress[];
   #age = 0;
 
   constructor(options: TableOptions = {}) {
@@ -75,6 +93,9 @@ export class IpvsTable {
     this.#salt = options.salt ?? 0;
     this.#schedulers = new Set(options.schedulers ?? KERNEL_SCHEDULERS);
     this.#engines = new Set(options.engines ?? ['sip']);
+    this.#timeouts = options.timeouts ?? { tcp: 900, tcpFin: 120, udp: 300 };
+    this.#localAddresses = options.localAddresses ?? [];
+    for (const service of options.services ?? []) this.#enter(service);
   }
 
   /** Services in the kernel's order: those with an address by bucket, newest first in each, then those with a mark. */
@@ -94,8 +115,7 @@ export class IpvsTable {
     if (this.service(key) !== undefined) return 'EEXIST';
     const refusal = this.#refuseSettings(key, settings);
     if (refusal !== undefined) return refusal;
-    this.#age += 1;
-    this.#entries.set(keyText(key), { service: { ...key, ...settings, servers: [] }, age: this.#age });
+    this.#enter({ ...key, ...settings, servers: [] });
     return undefined;
   }
 
@@ -145,7 +165,10 @@ export class IpvsTable {
     const refusal = this.#refuseServer(service, server);
     if (refusal !== undefined) return refusal;
     if (!service.servers.some((other) => sameServer(other, server))) return 'ENOENT';
-    this.#replace({ ...service, servers: service.servers.map((other) => (sameServer(other, server) ? server : other)) });
+    this.#replace({
+      ...service,
+      servers: service.servers.map((other) => (sameServer(other, server) ? { ...other, ...server } : other)),
+    });
     return undefined;
   }
 
@@ -176,6 +199,48 @@ export class IpvsTable {
     return undefined;
   }
 
+  /** DPVS: all services have the same ones. */
+  localAddresses(): readonly IpAddress[] {
+    return this.#localAddresses;
+  }
+
+  /** Refuses with ESRCH, EEXIST. */
+  addLocalAddress(key: ServiceKey, address: IpAddress): Refusal | undefined {
+    if (this.service(key) === undefined) return 'ESRCH';
+    if (this.#localAddresses.some((other) => sameAddress(other, address))) return 'EEXIST';
+    this.#localAddresses = [...this.#localAddresses, address];
+    return undefined;
+  }
+
+  /** Refuses with ESRCH, ENOENT. */
+  deleteLocalAddress(key: ServiceKey, address: IpAddress): Refusal | undefined {
+    if (this.service(key) === undefined) return 'ESRCH';
+    const rest = this.#localAddresses.filter((other) => !sameAddress(other, address));
+    if (rest.length === this.#localAddresses.length) return 'ENOENT';
+    this.#localAddresses = rest;
+    return undefined;
+  }
+
+  /** DPVS: `subject` is an address, as formatAddress writes it. Refuses with ESRCH, EEXIST. */
+  addClient(key: ServiceKey, list: AccessListName, subject: string): Refusal | undefined {
+    const service = this.service(key);
+    if (service === undefined) return 'ESRCH';
+    const known = service[list] ?? [];
+    if (known.includes(subject)) return 'EEXIST';
+    this.#replace({ ...service, [list]: [...known, subject] });
+    return undefined;
+  }
+
+  /** Refuses with ESRCH, ENOENT. */
+  deleteClient(key: ServiceKey, list: AccessListName, subject: string): Refusal | undefined {
+    const service = this.service(key);
+    if (service === undefined) return 'ESRCH';
+    const known = service[list] ?? [];
+    if (!known.includes(subject)) return 'ENOENT';
+    this.#replace({ ...service, [list]: known.filter((other) => other !== subject) });
+    return undefined;
+  }
+
   /** Running synchronisation daemons, master first. */
   daemons(): Daemon[] {
     return (['master', 'backup'] as const).flatMap((role) => this.#daemons.get(role) ?? []);
@@ -203,6 +268,11 @@ export class IpvsTable {
     return this.#daemons.delete(role) ? undefined : 'ESRCH';
   }
 
+  #enter(service: Service): void {
+    this.#age += 1;
+    this.#entries.set(keyText(service), { service, age: this.#age });
+  }
+
   #replace(service: Service): void {
     const entry = this.#entries.get(keyText(service));
     if (entry !== undefined) this.#entries.set(keyText(service), { ...entry, service });
@@ -216,7 +286,7 @@ export class IpvsTable {
 
   #refuseServer(service: Service, server: ServerKey & ServerSettings): Refusal | undefined {
     const isMixed = server.address.family !== service.family;
-    if (isMixed && (this.#daemons.size > 0 || server.forward !== 'Tunnel')) return 'EINVAL';
+    if (isMixed && (this.#daemons.size > 0 || !crossesFamilies(server.forward))) return 'EINVAL';
     if (server.weight < 0 || server.lowerThreshold > server.upperThreshold) return 'ERANGE';
     return server.tunnelType === 'gue' && server.tunnelPort === 0 ? 'EINVAL' : undefined;
   }

@@ -1,6 +1,8 @@
 // Runs one recorded command against a table and compares it byte for byte, unless differences.ts says otherwise.
+// With MILLRACE_IPVSADM_RESULTS=FILE it also writes one line of JSON per command there, which scripts/test-ipvsadm.mjs counts.
 // Guarantees: a difference that no longer exists fails, so the list cannot grow old.
 // Thread: any.
+import { appendFileSync } from 'node:fs';
 import { expect } from 'vitest';
 import type { Unavailable } from '../../src/ipvs/messages.js';
 import type { IpvsTable } from '../../src/ipvs/table.js';
@@ -24,6 +26,17 @@ function unavailable(block: Block): Unavailable | undefined {
   return invocationOf(block.command)?.unprivileged === true ? 'EPERM' : undefined;
 }
 
+/** Says what became of a command; the verdict "differs" is replaced by a later one of the same place. */
+export function note(
+  block: Pick<Block, 'file' | 'line' | 'command'>,
+  verdict: 'equal' | 'deliberate' | 'differs',
+  reason = '',
+): void {
+  const file = process.env['MILLRACE_IPVSADM_RESULTS'];
+  if (file === undefined) return;
+  appendFileSync(file, `${JSON.stringify({ file: block.file, line: block.line, command: block.command, verdict, reason })}\n`);
+}
+
 /** Replays a block of a command that runs ipvsadm; `command` is without a prefix that chose a namespace. */
 export function replay(block: Block, table: IpvsTable, command = block.command): void {
   const where = `${block.file}:${block.line} ${block.command}`;
@@ -32,10 +45,14 @@ export function replay(block: Block, table: IpvsTable, command = block.command):
   const found = run(unavailable(block) ?? table, invocation.argv);
   const outcome = invocation.closedStdout ? { ...found, stdout: '' } : found;
   const difference = DIFFERENCES.find(({ file, line }) => file === block.file && line === block.line);
-  if (difference === undefined) expect(outcome, where).toEqual(recorded(block));
-  else {
+  note(block, 'differs');
+  if (difference === undefined) {
+    expect(outcome, where).toEqual(recorded(block));
+    note(block, 'equal');
+  } else {
     expect(difference.command, where).toBe(block.command);
     expect(outcome.stderr, where).not.toBe(block.stderr);
     expect(outcome, where).toEqual({ ...recorded(block), stderr: difference.stderr });
+    note(block, 'deliberate', difference.reason);
   }
 }
