@@ -10,6 +10,10 @@ export const EVENT_REFERENCE: Readonly<Record<DaemonEvent['event'], { readonly k
     meaning: 'Counters, with `--stats-interval`; once more at the end.',
   },
   applied: { keys: '`generation` `changes`', meaning: 'A changed configuration is in force.' },
+  reloaded: {
+    keys: '`changes`',
+    meaning: 'The configuration was read again, as SIGHUP asked; `applied` came before if anything changed.',
+  },
   'reload-failed': {
     keys: '`code` `message` `remedy`',
     meaning: 'A reload was refused; the old configuration stays in force.',

@@ -22,6 +22,9 @@ export function logEvent(log: Logger, event: DaemonEvent): void {
     case 'applied':
       log.info({ component: 'config', generation: event.generation }, `applied: ${describeChanges(event.changes)}`);
       return;
+    case 'reloaded':
+      log.info({ component: 'config' }, `reloaded: ${describeChanges(event.changes)}`);
+      return;
     case 'reload-failed':
       log.error({ component: 'config', err: { code: event.code } }, `reload refused: ${event.message}`);
       return;

@@ -3,8 +3,6 @@
 // interfaces given back to the kernel; the packet path does not depend on anything here being on time.
 // Thread: main.
 import type { Config } from '../config/schema.js';
-import { describeChanges } from '../control/diff.js';
-import type { CreateOptions } from '../create-load-balancer.js';
 import { MillraceError } from '../errors.js';
 import type { LoadBalancer } from '../load-balancer.js';
 import { drainSessions, sessionsOf } from './drain.js';
@@ -12,6 +10,7 @@ import { DaemonLife } from './life.js';
 import type { DaemonEvent } from './output.js';
 import { WorkerProgress } from './progress.js';
 import { type NotifySettings, ServiceManager } from './service-manager.js';
+import type { Serving } from './serving.js';
 import { listenToSignals, type SignalSource } from './signals.js';
 
 export interface DaemonOptions {
@@ -21,17 +20,24 @@ export interface DaemonOptions {
   /** Takes each event, in order. */
   readonly emit: (event: DaemonEvent) => void;
   readonly signals: SignalSource;
-  readonly create: (configFile: string, options: CreateOptions) => Promise<LoadBalancer>;
+  /** Starts what is served; on failure nothing is left running. */
+  readonly start: (configFile: string, options: StartOptions) => Promise<Serving>;
   /** Ends the process at once, as the signal does by default. */
   readonly die: (signal: NodeJS.Signals) => void;
   /** Fires when nobody can read the output any more; stops as SIGINT does. */
   readonly outputClosed: AbortSignal;
   /** Milliseconds since 1970. */
   readonly now: () => number;
-  /** What others ask about readiness and reloads; made here if nobody else does. */
-  readonly life?: DaemonLife;
   /** Absent: nobody is told. */
   readonly notify?: { readonly settings: NotifySettings; readonly send: (socket: string, text: string) => void };
+}
+
+export interface StartOptions {
+  /** Fired: stop, also in the middle of the start. */
+  readonly signal: AbortSignal;
+  /** What is asked about readiness, and told of reloads. */
+  readonly life: DaemonLife;
+  readonly warn: (message: string, remedy: string) => void;
 }
 
 /** Seconds that an orderly stop may take beyond the drain: commands of `omega`, each ended after a minute. */
@@ -47,24 +53,24 @@ class Daemon {
   readonly #life: DaemonLife;
   readonly #service: ServiceManager;
   readonly #stop = new AbortController();
-  #balancer: LoadBalancer | undefined;
+  #serving: Serving | undefined;
   /** Ends a drain that is under way. */
   #drain: AbortController | undefined;
 
   constructor(options: DaemonOptions) {
-    const { emit, now } = options;
+    const { now } = options;
     this.#options = options;
-    this.#life = options.life ?? new DaemonLife(now);
+    this.#life = new DaemonLife(now);
     this.#service = new ServiceManager({
       settings: options.notify?.settings,
       send: options.notify?.send ?? (() => undefined),
-      complain: (message, remedy) => emit({ event: 'warning', time: now(), message, remedy }),
+      complain: (message, remedy) => this.#warn(message, remedy),
       monotonic: process.hrtime.bigint,
     });
   }
 
   async run(): Promise<void> {
-    const { configFile, create, die, emit, now, outputClosed, signals } = this.#options;
+    const { configFile, start, die, emit, now, outputClosed, signals } = this.#options;
     const unlisten = listenToSignals(signals, {
       reload: () => this.#reload(),
       stop: (signal) => void this.#stopBy(signal),
@@ -76,8 +82,12 @@ class Daemon {
     const hangUp = (): void => this.#stopNow();
     outputClosed.addEventListener('abort', hangUp, { once: true });
     try {
-      this.#balancer = await create(configFile, { signal: this.#stop.signal });
-      await this.#serve(this.#balancer);
+      this.#serving = await start(configFile, {
+        signal: this.#stop.signal,
+        life: this.#life,
+        warn: (...words) => this.#warn(...words),
+      });
+      await this.#serve(this.#serving.balancer);
     } catch (error) {
       // Stopped before it had started: that is what was asked for.
       if (!(this.#stop.signal.aborted && error === this.#stop.signal.reason)) throw error;
@@ -86,6 +96,7 @@ class Daemon {
       unlisten();
       this.#service.close();
       this.#life.end();
+      await this.#serving?.close();
     }
     emit({ event: 'stopped', time: now() });
   }
@@ -118,7 +129,7 @@ class Daemon {
   /** TERM waits for sessions if it may; everything else stops at once. */
   async #stopBy(signal: NodeJS.Signals): Promise<void> {
     const { emit, now } = this.#options;
-    const balancer = this.#balancer;
+    const balancer = this.#serving?.balancer;
     const seconds = signal === 'SIGTERM' && balancer !== undefined ? balancer.config.daemon.drainTimeout : 0;
     if (balancer === undefined || seconds === 0) {
       emit({ event: 'stopping', time: now(), signal });
@@ -141,6 +152,10 @@ class Daemon {
     this.#stopNow();
   }
 
+  #warn(message: string, remedy: string): void {
+    this.#options.emit({ event: 'warning', time: this.#options.now(), message, remedy });
+  }
+
   #stopNow(): void {
     this.#life.stop();
     this.#service.stopping('stopping', STOP_SECONDS);
@@ -149,21 +164,21 @@ class Daemon {
 
   /** A reload that is asked for while the start is under way would read the same file again: the start has it. */
   #reload(): void {
-    if (this.#balancer !== undefined && !this.#stop.signal.aborted) void this.#reloadInto(this.#balancer);
+    if (this.#serving !== undefined && !this.#stop.signal.aborted) void this.#reloadInto(this.#serving);
   }
 
-  async #reloadInto(balancer: LoadBalancer): Promise<void> {
-    const { configFile, emit, now } = this.#options;
+  async #reloadInto(serving: Serving): Promise<void> {
+    const { emit, now } = this.#options;
+    const { balancer } = serving;
     this.#service.reloading();
     try {
-      const { changes } = await balancer.apply(configFile);
-      this.#life.reloaded({ at: now(), ok: true, message: describeChanges(changes) });
+      const { changes } = await serving.reload();
       this.#service.reloaded(describeStatus(balancer));
+      emit({ event: 'reloaded', time: now(), changes });
     } catch (error) {
       if (balancer.closed) return;
       const known = error instanceof MillraceError;
       const message = error instanceof Error ? error.message : String(error);
-      this.#life.reloaded({ at: now(), ok: false, message });
       this.#service.reloaded(`the last reload was refused, ${describeStatus(balancer)}: ${message}`);
       emit({
         event: 'reload-failed',

@@ -35,6 +35,7 @@ export type DaemonEvent =
     }
   | { readonly event: 'stats'; readonly stats: Stats }
   | { readonly event: 'applied'; readonly time: number; readonly generation: number; readonly changes: ConfigChanges }
+  | { readonly event: 'reloaded'; readonly time: number; readonly changes: ConfigChanges }
   | {
       readonly event: 'reload-failed';
       readonly time: number;
@@ -101,6 +102,8 @@ export function toSentence(event: DaemonEvent): string {
       return statsSentence(event.stats);
     case 'applied':
       return `millrace: configuration applied (generation ${event.generation}): ${describeChanges(event.changes)}`;
+    case 'reloaded':
+      return `millrace: configuration read again: ${describeChanges(event.changes)}`;
     case 'reload-failed':
       return `millrace: reload refused, the old configuration stays in force:\n${event.message}\n  ${event.remedy}`;
     case 'warning':

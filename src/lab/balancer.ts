@@ -98,7 +98,7 @@ export class Balancer implements AsyncDisposable {
     const { promise, resolve, reject } = withResolvers<void>();
     const listener = (event: BalancerEvent) => {
       if (event.event !== 'other') return;
-      if (event.name === 'applied' || event.name === 'reloaded') resolve();
+      if (event.name === 'reloaded') resolve();
       if (event.name.includes('error') || event.name.includes('fail')) {
         reject(new LabError(`the reload was refused:\n${this.process.tail()}`, 'see above'));
       }

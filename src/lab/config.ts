@@ -32,6 +32,10 @@ export interface LabConfigOptions {
   readonly sessionsPerWorker?: number;
   /** Ranges of outer sources of tunnels. */
   readonly tunnelSources?: readonly string[];
+  /** Absolute path of the API's socket; none unless told. */
+  readonly apiSocket?: string;
+  /** Where probes and metrics are served over plain HTTP, on the balancer's own loopback. */
+  readonly plainPort?: number;
   /** Further keys of every service and of every server, as in a file: `maxConnections: 5`. */
   readonly serviceKeys?: readonly string[];
   readonly serverKeys?: readonly string[];
@@ -74,6 +78,8 @@ export function labConfig(options: LabConfigOptions): string {
     'localAddresses:',
     ...locals.map((address) => `  - "${address}"`),
     ...(options.tunnelSources === undefined ? [] : [`tunnelSources: ${JSON.stringify(options.tunnelSources)}`]),
+    // Several balancers may run on one machine: each needs a socket of its own, or none.
+    `api: { socket: ${options.apiSocket ?? 'none'}${options.plainPort === undefined ? '' : `, plain: { address: 127.0.0.1, port: ${options.plainPort} }`} }`,
     'services:',
     ...chosen.flatMap((family) => services(family, options).flatMap((service) => serviceText(service, options))),
     '',

@@ -1,16 +1,19 @@
 // `millrace run -c FILE`: runs the load balancer until a signal stops it.
 // Standard output has events (for a person, or one JSON object per line), standard error the log when it is not a terminal.
 // Thread: main.
+import { join } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
-import { createLoadBalancer } from '../../create-load-balancer.js';
+import { millraceFile } from '../../daemon/file-source.js';
 import { logEvent, openLog } from '../../daemon/log.js';
 import { runDaemon } from '../../daemon/main.js';
 import { type DaemonEvent, toLine, toSentence } from '../../daemon/output.js';
 import { takeNotifySettings } from '../../daemon/service-manager.js';
+import { startServing } from '../../daemon/serving.js';
 import { loadNative } from '../../native.js';
 
 interface RunOptions {
   readonly config: string;
+  readonly state?: string;
   readonly json?: true;
   readonly statsInterval: number;
 }
@@ -24,6 +27,7 @@ export function register(program: Command): void {
     .command('run')
     .description('run the load balancer')
     .requiredOption('-c, --config <file>', 'the configuration (YAML)')
+    .option('--state <file>', 'where changes of the API are kept (default: $STATE_DIRECTORY/state.json, else until it stops)')
     .option('--json', 'print events as JSON, one object per line')
     .option('--stats-interval <ms>', 'print statistics at this interval; 0: never', parseInterval, 0)
     .addHelpText('after', SIGNALS)
@@ -39,13 +43,14 @@ async function run(options: RunOptions): Promise<void> {
     if (!outputClosed.signal.aborted) process.stdout.write(`${options.json ? toLine(event) : toSentence(event)}\n`);
     if (log !== undefined) logEvent(log, event);
   };
+  const stateFile = options.state ?? stateFileOf(process.env);
   const settings = takeNotifySettings(process.env, process.pid);
   await runDaemon({
     configFile: options.config,
     statsInterval: options.statsInterval,
     emit,
     signals: process,
-    create: createLoadBalancer,
+    start: (configFile, given) => startServing({ ...given, configFile, source: millraceFile, stateFile, now: Date.now }),
     die,
     outputClosed: outputClosed.signal,
     now: Date.now,
@@ -53,6 +58,12 @@ async function run(options: RunOptions): Promise<void> {
       ? {}
       : { notify: { settings, send: (socket, text) => loadNative().notifyServiceManager(socket, text) } }),
   });
+}
+
+/** systemd makes the folder and names it, the first one if it made several. */
+function stateFileOf({ STATE_DIRECTORY: folders }: NodeJS.ProcessEnv): string | undefined {
+  const folder = folders?.split(':')[0];
+  return folder === undefined || folder === '' ? undefined : join(folder, 'state.json');
 }
 
 /** The kernel detaches XDP programs and frees memory when the process is gone: nothing needs to be done first. */

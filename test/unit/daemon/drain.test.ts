@@ -23,11 +23,11 @@ const HOURS = 3600;
 
 async function serving(drainTimeout: number, sessions: bigint) {
   const daemon = new TestDaemon(join(directory, 'millrace.yaml'));
-  const life = new DaemonLife();
   const config: ConfigInput = { ...goodConfig, daemon: { drainTimeout } };
   await daemon.write(config);
-  const ended = daemon.run({ life });
+  const ended = daemon.run();
   await daemon.next('ready');
+  const { life } = daemon;
   daemon.binding.setCounter(1, 'sessions', sessions);
   return { daemon, life, ended };
 }

@@ -2,7 +2,9 @@
 import { EventEmitter, once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import type { ConfigInput } from '../../../../src/config/schema.js';
+import { describeChanges } from '../../../../src/control/diff.js';
 import { createIn } from '../../../../src/create-load-balancer.js';
+import { DaemonLife } from '../../../../src/daemon/life.js';
 import { type DaemonOptions, runDaemon } from '../../../../src/daemon/main.js';
 import type { DaemonEvent } from '../../../../src/daemon/output.js';
 import { FakeCheckers } from '../../health/support/fake-checkers.js';
@@ -15,6 +17,8 @@ export class TestDaemon {
   readonly signals = new EventEmitter();
   readonly events: DaemonEvent[] = [];
   readonly died: NodeJS.Signals[] = [];
+  /** Of the run; there when it has begun to start. */
+  life = new DaemonLife();
   readonly outputClosed = new AbortController();
   readonly file: string;
   readonly #arrivals = new EventEmitter();
@@ -37,7 +41,21 @@ export class TestDaemon {
         this.#arrivals.emit(event.event, event);
       },
       signals: this.signals,
-      create: (source, options) => createIn(environmentOf(this.binding, goodHost, this.checkers), source, options),
+      start: async (source, { signal, life }) => {
+        this.life = life;
+        const balancer = await createIn(environmentOf(this.binding, goodHost, this.checkers), source, { signal });
+        const reload = async () => {
+          try {
+            const { changes } = await balancer.apply(source);
+            life.reloaded({ at: 0, ok: true, message: describeChanges(changes) });
+            return { changes };
+          } catch (error) {
+            life.reloaded({ at: 0, ok: false, message: String(error) });
+            throw error;
+          }
+        };
+        return { balancer, reload, close: async () => undefined };
+      },
       die: (signal) => this.died.push(signal),
       outputClosed: this.outputClosed.signal,
       now: () => 0,
