@@ -20,6 +20,11 @@ export interface CommandEntry {
 export const COMMANDS: readonly CommandEntry[] = [
   { name: 'run', summary: 'run the load balancer', load: () => import('./commands/run.js') },
   { name: 'check', summary: 'check a configuration file', load: () => import('./commands/check.js') },
+  {
+    name: 'import',
+    summary: 'translate a keepalived.conf, and write what stays with keepalived',
+    load: () => import('./commands/import.js'),
+  },
   { name: 'lab', summary: 'a playground of network namespaces: up, exec, down', load: () => import('./commands/lab.js') },
   { name: 'doctor', summary: 'show what this host can do', load: () => import('./commands/doctor.js') },
   {

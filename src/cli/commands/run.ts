@@ -1,23 +1,29 @@
-// `millrace run -c FILE`: runs the load balancer until a signal stops it.
+// `millrace run -c FILE`, or `--run-as keepalived.conf`: runs the load balancer until a signal stops it.
 // Standard output has events (for a person, or one JSON object per line), standard error the log when it is not a terminal.
 // Thread: main.
 import { type Command, InvalidArgumentError } from 'commander';
-import { createLoadBalancer } from '../../create-load-balancer.js';
+import { type CreateOptions, createLoadBalancer, type FileResolver } from '../../create-load-balancer.js';
 import { logEvent, openLog } from '../../daemon/log.js';
 import { runDaemon } from '../../daemon/main.js';
 import { type DaemonEvent, toLine, toSentence } from '../../daemon/output.js';
+import { createError } from '../../errors.js';
+import { loadFromKeepalived } from '../../keepalived/import.js';
+import { type KeepalivedOptions, keepalivedOptions } from '../keepalived-options.js';
 
-interface RunOptions {
-  readonly config: string;
+interface RunOptions extends KeepalivedOptions {
+  readonly config?: string;
+  readonly runAs?: string;
   readonly json?: true;
   readonly statsInterval: number;
 }
 
 export function register(program: Command): void {
-  program
+  const command = program
     .command('run')
     .description('run the load balancer')
-    .requiredOption('-c, --config <file>', 'the configuration (YAML)')
+    .option('-c, --config <file>', 'the configuration (YAML)')
+    .option('--run-as <file>', 'a keepalived.conf in place of a configuration; the options below belong to it');
+  keepalivedOptions(command)
     .option('--json', 'print events as JSON, one object per line')
     .option('--stats-interval <ms>', 'print statistics at this interval; 0: never', parseInterval, 0)
     .addHelpText('after', '\nSignals: HUP reads the configuration again, TERM and INT stop, a second one stops at once.')
@@ -25,6 +31,7 @@ export function register(program: Command): void {
 }
 
 async function run(options: RunOptions): Promise<void> {
+  const configFile = fileOf(options);
   const log = process.stderr.isTTY ? undefined : openLog();
   const outputClosed = new AbortController();
   // A reader that went away (a closed pipe) ends the run in an orderly way instead of by an exception in the middle of it.
@@ -34,15 +41,46 @@ async function run(options: RunOptions): Promise<void> {
     if (log !== undefined) logEvent(log, event);
   };
   await runDaemon({
-    configFile: options.config,
+    configFile,
     statsInterval: options.statsInterval,
     emit,
     signals: process,
-    create: createLoadBalancer,
+    create: (file, given) => createLoadBalancer(file, { ...given, ...resolverOf(options, emit) }),
     die,
     outputClosed: outputClosed.signal,
     now: Date.now,
   });
+}
+
+function fileOf({ config, runAs, base, interface: names, localAddress, configId }: RunOptions): string {
+  const file = runAs ?? config;
+  if (file === undefined || (runAs !== undefined && config !== undefined)) {
+    throw createError('MILLRACE_E_USAGE', 'run needs one file: a configuration or a keepalived.conf', {
+      remedy: 'Give --config FILE, or --run-as FILE with what it needs.',
+    });
+  }
+  if (runAs === undefined && [base, names, localAddress, configId].some((option) => option !== undefined)) {
+    throw createError('MILLRACE_E_USAGE', '--base, --interface, --local-address and --config-id belong to --run-as', {
+      remedy: 'Leave them away, or write what they say into the configuration.',
+    });
+  }
+  return file;
+}
+
+/** How a keepalived.conf is read, at the start and at each HUP. What has no counterpart is told as a warning, each time. */
+function resolverOf(options: RunOptions, emit: (event: DaemonEvent) => void): Pick<CreateOptions, 'resolve'> {
+  if (options.runAs === undefined) return {};
+  const given = { ...options, interfaces: options.interface, localAddresses: options.localAddress };
+  const resolve: FileResolver = async (file, { signal }) => {
+    const { config } = await loadFromKeepalived(file, { ...given, signal }, (reports) => {
+      for (const { kind, file: where, line, column, reason, remedy } of reports) {
+        if (kind !== 'note')
+          emit({ event: 'warning', time: Date.now(), message: `${where}:${line}:${column}: ${reason}`, remedy });
+      }
+    });
+    return config;
+  };
+  return { resolve };
 }
 
 /** The kernel detaches XDP programs and frees memory when the process is gone: nothing needs to be done first. */
