@@ -27,7 +27,10 @@ export function settle({ rest, services, outbound }: Unsettled, scope: Scope): S
     const result = checkConfig(input);
     if ('config' in result) return { ...now, input, config: result.config, problems: [] };
     const before = [rest.services.length, rest.snat?.length ?? 0] as const;
-    const parts = result.findings.map((finding) => ({ finding, part: partOf(finding.path, before) }));
+    const parts = result.findings.map(({ reason, ...finding }) => ({
+      finding: { ...finding, reason: withNames(reason, input) },
+      part: partOf(finding.path, before),
+    }));
     const next = without(now, parts, scope);
     if (next === undefined) return { ...now, input, problems: result.findings };
     now = next;
@@ -37,6 +40,11 @@ export function settle({ rest, services, outbound }: Unsettled, scope: Scope): S
 function inputOf({ rest, services, outbound }: Unsettled): ConfigInput {
   const snat = [...(rest.snat ?? []), ...outbound.map(({ rule }) => rule)];
   return { ...rest, ...(snat.length === 0 ? {} : { snat }), services: [...rest.services, ...services.map(serviceOf)] };
+}
+
+/** Nobody knows the places in a configuration that is not written yet. */
+function withNames(reason: string, { services }: ConfigInput): string {
+  return reason.replaceAll(/\bservices\[(\d+)\]/g, (place, index: string) => services[Number(index)]?.name ?? place);
 }
 
 /** What a finding is about; undefined: nothing that was translated. */

@@ -121,7 +121,7 @@ function groupIdentities(virtual: VirtualServer, name: string, protocol: Protoco
   return group.entries.flatMap((entry) =>
     entry.kind === 'fwmark'
       ? markedIdentity(entry.mark, entry.at, context)
-      : memberIdentities(entry, virtual, `${head}-${protocol}`, protocol, context),
+      : memberIdentities(entry, virtual, head, protocol, context),
   );
 }
 
@@ -151,6 +151,6 @@ function memberIdentities(
   const port = entry.port ?? 'any';
   return members.map((address) => ({
     at,
-    keys: { name: names.give(head, `${address.text}-${port}`), address: address.text, port, protocol },
+    keys: { name: names.give(head, `${protocol}-${address.text}-${port}`), address: address.text, port, protocol },
   }));
 }

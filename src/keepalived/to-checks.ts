@@ -2,7 +2,7 @@
 // Guarantees: the times are keepalived's; what has no counterpart is reported where it stands.
 // Facts: keepalived.conf(5) of 2.2.7, "Health checkers".
 // Thread: any; pure but for the reports.
-import type { Scope } from './block.js';
+import { placeIn, type Scope } from './block.js';
 import { alphaOf, timingOf } from './defaults.js';
 import { type CheckInput, given, type ServerDraft } from './draft.js';
 import type {
@@ -62,7 +62,12 @@ function lost(at: Place, reason: string, remedy: string, { scope }: CheckContext
 
 function translate(check: Check, context: CheckContext): CheckDraft[] {
   if (check.logAllFailures === true) {
-    lost(check.at, 'log_all_failures has no counterpart', 'see the failures of checks in the state of health', context);
+    lost(
+      placeIn(check, 'log_all_failures'),
+      'log_all_failures has no counterpart',
+      'see the failures of checks in the state of health',
+      context,
+    );
   }
   const one = (type: CheckInput['type'], keys: Partial<CheckInput> = {}): CheckDraft[] => [
     { at: check.at, check: { type, ...timesOf(check, context), ...socketOf(check, check.connection, type, context), ...keys } },
@@ -101,7 +106,12 @@ function timesOf(check: Check, context: CheckContext, own: Timing = {}): Times {
   const within = (what: string, value: number, least: number, most: number): number => {
     const kept = Math.min(most, Math.max(least, value));
     if (kept !== value) {
-      context.scope.report('note', check.at, `${what} is ${value}; it becomes ${kept}`, `write a value from ${least} to ${most}`);
+      context.scope.report(
+        'note',
+        placeIn(check, what),
+        `${what} is ${value}; it becomes ${kept}`,
+        `write a value from ${least} to ${most}`,
+      );
     }
     return kept;
   };
@@ -125,10 +135,15 @@ function timesOf(check: Check, context: CheckContext, own: Timing = {}): Times {
 function socketOf(check: Check, connection: Connection, type: CheckInput['type'], context: CheckContext): Partial<CheckInput> {
   const { ip, port, bindTo, bindInterface, bindPort, fwmark } = connection;
   if (bindPort !== undefined) {
-    lost(check.at, 'bind_port has no counterpart: checks leave from any port', 'allow any source port where it matters', context);
+    lost(
+      placeIn(check, 'bind_port'),
+      'bind_port has no counterpart: checks leave from any port',
+      'allow any source port where it matters',
+      context,
+    );
   }
   if (type === 'ping' && port !== undefined) {
-    context.scope.report('note', check.at, 'connect_port has no meaning for PING_CHECK', 'take it away');
+    context.scope.report('note', placeIn(check, 'connect_port'), 'connect_port has no meaning for PING_CHECK', 'take it away');
   }
   const wanted = port ?? context.real.port;
   return given({
@@ -147,10 +162,15 @@ function httpOf(check: HttpCheck, context: CheckContext, one: One): CheckDraft[]
   const type = check.type === 'SSL_GET' ? 'https' : 'http';
   if (check.httpProtocol?.startsWith('1.0')) {
     const reason = `http_protocol ${check.httpProtocol} has no counterpart: requests are of HTTP/1.1 with "Connection: close"`;
-    lost(check.at, reason, 'make sure that the server answers HTTP/1.1', context);
+    lost(placeIn(check, 'http_protocol'), reason, 'make sure that the server answers HTTP/1.1', context);
   }
   if (check.tlsCompliant === true || check.urls.some((url) => url.tlsCompliant === true)) {
-    lost(check.at, 'tls_compliant has no counterpart: how a server ends TLS does not count', 'take it away', context);
+    lost(
+      placeIn(check, 'tls_compliant'),
+      'tls_compliant has no counterpart: how a server ends TLS does not count',
+      'take it away',
+      context,
+    );
   }
   return check.urls.flatMap((url) => {
     const host = url.virtualhost ?? check.virtualhost ?? real.virtualhost ?? virtual.virtualhost;
@@ -193,7 +213,7 @@ function pathOf(url: HttpUrl, { scope }: CheckContext): string {
     .join('');
   const path = escaped.slice(0, LONGEST_PATH);
   if (path !== written) {
-    scope.report('note', url.at, `the path ${JSON.stringify(written)} becomes ${path}`, 'write it in this way');
+    scope.report('note', placeIn(url, 'path'), `the path ${JSON.stringify(written)} becomes ${path}`, 'write it in this way');
   }
   return path;
 }
@@ -203,13 +223,23 @@ function regexOf(url: HttpUrl, context: CheckContext): Pick<CheckInput, 'matches
   if (regex === undefined || regex === '') return {};
   const missing = optionsWithoutCounterpart(regexOptions);
   if (missing.length > 0) {
-    lost(url.at, `regex_options ${missing.join(' ')}: no counterpart`, 'write the expression so that it needs none', context);
+    lost(
+      placeIn(url, 'regex_options'),
+      `regex_options ${missing.join(' ')}: no counterpart`,
+      'write the expression so that it needs none',
+      context,
+    );
   }
   const translated = translateRegex(regex, regexOptions);
   if (translated === undefined) {
     const reason =
       'the regular expression is one of PCRE2 that JavaScript does not have; it is left out, and the body is not looked at';
-    lost(url.at, reason, 'write it without what is special to PCRE2: atomic groups, possessive quantifiers, conditions', context);
+    lost(
+      placeIn(url, 'regex'),
+      reason,
+      'write it without what is special to PCRE2: atomic groups, possessive quantifiers, conditions',
+      context,
+    );
     return {};
   }
   const { pattern, flags }: Translated = restrictRegex(translated, { noMatch: url.regexNoMatch === true, min, max });
@@ -219,7 +249,8 @@ function regexOf(url: HttpUrl, context: CheckContext): Pick<CheckInput, 'matches
 function smtpOf(check: SmtpCheck, context: CheckContext): CheckDraft[] {
   const written = check.heloName;
   const helo = written?.replaceAll(/[^!-~]/g, '-').slice(0, 253);
-  if (helo !== written) context.scope.report('note', check.at, `helo_name becomes ${helo}`, 'write a name without blanks');
+  if (helo !== written)
+    context.scope.report('note', placeIn(check, 'helo_name'), `helo_name becomes ${helo}`, 'write a name without blanks');
   const hosts = check.hosts.length === 0 ? [{}] : check.hosts;
   return hosts.map((host: Connection & Timing) => ({
     at: check.at,

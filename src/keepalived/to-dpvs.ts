@@ -4,8 +4,9 @@
 // Thread: any; pure but for the reports.
 import type { ForwardMode } from '../config/forward-mode.js';
 import { notYet } from '../config/not-yet.js';
-import type { Scope } from './block.js';
+import { placeIn, type Scope } from './block.js';
 import { given, type OutboundDraft, type OutboundInput, type ServiceInput } from './draft.js';
+import type { Word } from './lexer.js';
 import type { AddressGroup, KeepalivedConfig, VirtualServer } from './model.js';
 import { addressesOf, prefixesOf } from './ranges.js';
 import type { Identity, Names } from './to-addresses.js';
@@ -56,11 +57,14 @@ function aclOf({ dpvs }: VirtualServer, config: KeepalivedConfig): Pick<ServiceI
 
 /** Without a word DPVS tells servers of full NAT by options: TOA in TCP, UOA in UDP. */
 function clientAddressOf(
-  { dpvs: { proxyProtocol }, at, realServers, forwarding }: VirtualServer,
+  virtual: VirtualServer,
   { protocol, match }: Identity['keys'],
   mode: ForwardMode,
   scope: Scope,
 ): Pick<ServiceInput, 'clientAddress' | 'acceptProxy'> {
+  const { realServers, forwarding } = virtual;
+  const { proxyProtocol } = virtual.dpvs;
+  const at = placeIn(virtual, 'proxy_protocol');
   const wanted = proxyProtocol === undefined || proxyProtocol === 'disable' ? undefined : proxyProtocol;
   const everywhere = mode === 'fullnat' && realServers.every((real) => (real.forwarding ?? forwarding)?.method === 'FNAT');
   if (!everywhere) {
@@ -95,22 +99,25 @@ function timeoutsOf(
   return { timeouts: { udp: { normal: establishTimeout } } };
 }
 
-function reportLost({ at, dpvs, address }: VirtualServer, scope: Scope): void {
-  const lost = (word: string, remedy: string) => scope.report('unsupported', at, `${word} has no counterpart`, remedy);
+function reportLost(virtual: VirtualServer, scope: Scope): void {
+  const { dpvs, address } = virtual;
+  const lost = (word: string, remedy: string, reason = `${word} has no counterpart`) =>
+    scope.report('unsupported', placeIn(virtual, word), reason, remedy);
   if (dpvs.synProxy === true) {
-    const { reason, remedy } = notYet('syn_proxy') ?? { reason: 'syn_proxy has no counterpart', remedy: 'take it away' };
-    scope.report('unsupported', at, reason, remedy);
+    const known = notYet('syn_proxy');
+    lost('syn_proxy', known?.remedy ?? 'take it away', known?.reason);
   }
   if (dpvs.bps !== undefined) lost('bps', 'write rateLimit with bitsPerSecond for the service');
   if (dpvs.limitProportion !== undefined) lost('limit_proportion', 'write rateLimit for the service');
   if (dpvs.expireQuiescentConnections === true) lost('expire_quiescent_conn', 'write onRemoval: reset for the service');
-  if (dpvs.hashTarget === 'qid' && dpvs.quic !== true) lost('hash_target qid', 'write quic, or take it away');
+  if (dpvs.hashTarget === 'qid' && dpvs.quic !== true) lost('hash_target', 'write quic, or hash_target sip');
   if (dpvs.vipInterface !== undefined) lost('vip_bind_dev', 'take it away; an address is answered for where its network is');
   if (address.kind === 'match') return;
-  if (dpvs.sourceRange !== undefined) lost('src-range', 'write it for a virtual_server match');
-  if (dpvs.destinationRange !== undefined) lost('dst-range', 'write it for a virtual_server match');
-  if (dpvs.inputInterface !== undefined) lost('iif', 'write it for a virtual_server match');
-  if (dpvs.outputInterface !== undefined) lost('oif', 'write it for a virtual_server match');
+  const outbound = 'it belongs to a virtual_server match';
+  if (dpvs.sourceRange !== undefined) lost('src-range', outbound);
+  if (dpvs.destinationRange !== undefined) lost('dst-range', outbound);
+  if (dpvs.inputInterface !== undefined) lost('iif', outbound);
+  if (dpvs.outputInterface !== undefined) lost('oif', outbound);
 }
 
 /** Addresses of the local_address_groups that virtual servers name, each once. */
@@ -147,13 +154,19 @@ export function addOutbound(virtual: VirtualServer, others: OutboundDraft[], nam
     return;
   }
   if (dpvs.outputInterface !== undefined) {
-    scope.report('unsupported', at, 'oif has no counterpart: the way out is that of the routes', 'take it away');
+    scope.report(
+      'unsupported',
+      placeIn(virtual, 'oif'),
+      'oif has no counterpart: the way out is that of the routes',
+      'take it away',
+    );
   }
   if (new Set(realServers.map((real) => real.weight ?? 1)).size > 1) {
     scope.report('unsupported', at, 'addresses of a pool have no weights', 'write the same weight for all');
   }
-  const sources = rangeOf(dpvs.sourceRange, virtual, scope);
-  const destinations = dpvs.destinationRange === undefined ? [undefined] : rangeOf(dpvs.destinationRange, virtual, scope);
+  const sources = rangeOf(dpvs.sourceRange, placeIn(virtual, 'src-range'), scope);
+  const destinations =
+    dpvs.destinationRange === undefined ? [undefined] : rangeOf(dpvs.destinationRange, placeIn(virtual, 'dst-range'), scope);
   const found = sources.flatMap((source) =>
     destinations.map((destination): OutboundInput['match'][number] => ({
       protocol,
@@ -175,10 +188,13 @@ export function addOutbound(virtual: VirtualServer, others: OutboundDraft[], nam
     return;
   }
   if (same === undefined) others.push({ rule: { name: names.give('', address.name), match: found, pool }, at });
-  else same.rule.match.push(...found);
+  else {
+    same.rule.match.push(...found);
+    scope.report('note', at, `it becomes part of the rule ${same.rule.name}, which has the same pool`, 'nothing');
+  }
 }
 
-function rangeOf(text: string, { at }: VirtualServer, scope: Scope): string[] {
+function rangeOf(text: string, at: Word, scope: Scope): string[] {
   const range = readRange({ ...at, text }, scope, true);
   return range === undefined ? [] : prefixesOf(range);
 }

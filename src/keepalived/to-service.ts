@@ -6,11 +6,12 @@
 import type { ForwardMode } from '../config/forward-mode.js';
 import { keepsPort } from '../config/forward-mode.js';
 import { notYet } from '../config/not-yet.js';
-import type { Scope } from './block.js';
+import { placeIn, type Scope, wordIn } from './block.js';
 import { forwardingOf, inhibitsOf, weightOf } from './defaults.js';
 import { given, type ServerDraft, type ServerInput, type ServiceDraft, type ServiceInput } from './draft.js';
 import type { Forwarding, Globals, KeepalivedConfig, RealServer, Script, SorryServer, VirtualServer } from './model.js';
 import { DEFAULT_PERSISTENCE } from './read-virtual-server.js';
+import type { Place } from './report.js';
 import type { Identity } from './to-addresses.js';
 import { checksOf } from './to-checks.js';
 import { commandOf } from './to-command.js';
@@ -68,13 +69,11 @@ export function modeOf(
   }
 }
 
-function schedulerOf(
-  { scheduler = 'wlc', flags, dpvs, at }: VirtualServer,
-  scope: Scope,
-): Pick<ServiceInput, 'scheduler' | 'schedulerOptions'> {
+function schedulerOf(virtual: VirtualServer, scope: Scope): Pick<ServiceInput, 'scheduler' | 'schedulerOptions'> {
+  const { scheduler = 'wlc', flags, dpvs } = virtual;
   if (dpvs.quic === true) {
     const reason = `quic: servers are found by connection ids, and new connections by Maglev hashing in place of ${scheduler}`;
-    scope.report('note', at, reason, 'nothing');
+    scope.report('note', placeIn(virtual, 'quic'), reason, 'nothing');
     return { scheduler: 'quic-cid', schedulerOptions: { connectionId: 'dpvs' } };
   }
   const hashes = scheduler === 'sh' || scheduler === 'mh';
@@ -83,7 +82,12 @@ function schedulerOf(
   const port = flags.some((flag) => flag === 'flag-2' || flag.endsWith('-port'));
   for (const flag of flags) {
     if (hashes && flag !== 'flag-3' && flag !== 'hashed') continue;
-    scope.report('note', at, `${flag} has no effect with scheduler ${scheduler}, neither here nor in IPVS`, 'take it away');
+    scope.report(
+      'note',
+      placeIn(virtual, flag),
+      `${flag} has no effect with scheduler ${scheduler}, neither here nor in IPVS`,
+      'take it away',
+    );
   }
   const options = { ...(fallback ? { fallback } : {}), ...(port ? { port } : {}) };
   const chosen = { scheduler: scheduler as NonNullable<ServiceInput['scheduler']> };
@@ -93,29 +97,30 @@ function schedulerOf(
 type Shown = Pick<ServiceInput, 'persistence' | 'onePacket'>;
 
 function persistenceOf(virtual: VirtualServer, { port, protocol, address, match }: Identity['keys'], scope: Scope): Shown {
-  const { at, persistenceEngine, persistenceGranularity: prefix, ops } = virtual;
+  const { persistenceEngine, persistenceGranularity: prefix, ops } = virtual;
+  const granularity = placeIn(virtual, 'persistence_granularity');
   // A service for all ports is persistent in IPVS, or a client's connections would not find together.
   const timeout = virtual.persistenceTimeout ?? (port === 'any' ? DEFAULT_PERSISTENCE : undefined);
   if (persistenceEngine !== undefined) {
     const { reason, remedy } = notYet('persistence_engine') ?? { reason: 'there is no such thing', remedy: 'take it away' };
-    scope.report('unsupported', at, reason, remedy);
+    scope.report('unsupported', placeIn(virtual, 'persistence_engine'), reason, remedy);
   }
   if (timeout === undefined) {
     if (prefix !== undefined)
-      scope.report('note', at, 'persistence_granularity has no meaning without persistence_timeout', 'add it');
+      scope.report('note', granularity, 'persistence_granularity has no meaning without persistence_timeout', 'add it');
     return onePacketOf(virtual, protocol, match !== undefined);
   }
   if (ops === true && (protocol === 'udp' || match !== undefined)) {
     const reason = 'ops sends each datagram to another server, persistence all of a client to one: ops is left out';
-    scope.report('unsupported', at, reason, 'remove one of the two');
+    scope.report('unsupported', placeIn(virtual, 'ops'), reason, 'remove one of the two');
   }
   const whole = address === undefined || address.includes(':') ? 128 : 32;
   if (prefix !== undefined && prefix > whole) {
-    scope.report('invalid', at, `persistence_granularity ${prefix} is for IPv6; it is left out`, 'write a mask of IPv4');
+    scope.report('invalid', granularity, `persistence_granularity ${prefix} is for IPv6; it is left out`, 'write a mask of IPv4');
   }
   if (timeout > LONGEST_PERSISTENCE) {
     const reason = `persistence_timeout ${timeout} is more than ${LONGEST_PERSISTENCE}, which it becomes`;
-    scope.report('unsupported', at, reason, 'write a week or less');
+    scope.report('unsupported', placeIn(virtual, 'persistence_timeout'), reason, 'write a week or less');
   }
   const kept = prefix === undefined || prefix > whole ? {} : { prefix };
   return { persistence: { timeout: Math.min(timeout, LONGEST_PERSISTENCE), ...kept } };
@@ -130,7 +135,12 @@ function healthOf(virtual: VirtualServer, { config, scope }: ServiceContext): Se
   const command = (script: Script | undefined) => script && commandOf(script, script, config.globals, scope);
   const limited = (what: string, value: number | undefined): number | undefined => {
     if (value === undefined || value <= MOST_QUORUM) return value;
-    scope.report('unsupported', virtual.at, `${what} ${value} is more than ${MOST_QUORUM}, which it becomes`, 'write less');
+    scope.report(
+      'unsupported',
+      placeIn(virtual, what),
+      `${what} ${value} is more than ${MOST_QUORUM}, which it becomes`,
+      'write less',
+    );
     return MOST_QUORUM;
   };
   const notify = given({ quorumUp: command(virtual.quorumUp), quorumDown: command(virtual.quorumDown) });
@@ -167,7 +177,7 @@ function reachOf(virtual: VirtualServer, server: RealServer | SorryServer, keys:
   return { keys: { ...given({ port }), ...mode, ...tunnel }, checkedPort: port ?? servicePort };
 }
 
-function limitedWeight(weight: number, { at }: RealServer, scope: Scope): number {
+function limitedWeight(weight: number, at: Place, scope: Scope): number {
   if (weight <= MOST_WEIGHT) return weight;
   scope.report(
     'unsupported',
@@ -187,18 +197,18 @@ function serverDraft(virtual: VirtualServer, real: RealServer, keys: Identity['k
   const server: ServerInput = {
     address: real.address.text,
     ...reach,
-    weight: limitedWeight(weightOf(virtual, real), real, scope),
+    weight: limitedWeight(weightOf(virtual, real), placeIn(real, 'weight'), scope),
     ...thresholdsOf(real, scope),
     ...(inhibits === (virtual.inhibitOnFailure ?? false)
       ? {}
       : { onFailure: inhibits ? ('drain' as const) : ('remove' as const) }),
     ...(Object.keys(notify).length === 0 ? {} : { notify }),
   };
-  if (alerts(real.smtpAlert, virtual, config.globals)) reportMail(real.at, scope);
+  reportMail(real, virtual, config.globals, scope);
   if (real.snmpName !== undefined) {
     scope.report(
       'unsupported',
-      real.at,
+      placeIn(real, 'snmp_name'),
       'snmp_name of a real server has no counterpart',
       'take it away; servers go by their address',
     );
@@ -207,10 +217,9 @@ function serverDraft(virtual: VirtualServer, real: RealServer, keys: Identity['k
 }
 
 /** 0 is no limit. */
-function thresholdsOf(
-  { at, upperThreshold: upper = 0, lowerThreshold: lower = 0 }: RealServer,
-  scope: Scope,
-): Partial<ServerInput> {
+function thresholdsOf(real: RealServer, scope: Scope): Partial<ServerInput> {
+  const { upperThreshold: upper = 0, lowerThreshold: lower = 0 } = real;
+  const at = placeIn(real, 'lthreshold');
   if (upper === 0) {
     if (lower > 0) scope.report('note', at, 'lthreshold has no meaning without uthreshold', 'add uthreshold');
     return {};
@@ -227,7 +236,7 @@ function sorryOf(virtual: VirtualServer, keys: Identity['keys'], { scope }: Serv
   if (sorryServer.inhibit === true) {
     scope.report(
       'note',
-      sorryServer.at,
+      placeIn(virtual, 'sorry_server_inhibit'),
       'sorry_server_inhibit: connections of the sorry server go on here in any case',
       'take it away',
     );
@@ -236,35 +245,25 @@ function sorryOf(virtual: VirtualServer, keys: Identity['keys'], { scope }: Serv
   return { server: { address: sorryServer.address.text, ...reach }, at: sorryServer.at };
 }
 
-function alerts(own: boolean | undefined, virtual: VirtualServer, globals: Globals): boolean {
-  return own ?? virtual.smtpAlert ?? globals.smtpAlertChecker ?? globals.smtpAlert ?? false;
-}
-
-function reportMail(at: VirtualServer['at'], scope: Scope): void {
-  scope.report(
-    'unsupported',
-    at,
-    'smtp_alert has no counterpart: no mail is sent',
-    'send it in a script of notify_up and notify_down',
-  );
+/** Where mail is asked for: a server's own word, else the virtual server's, else a global one. */
+function reportMail(own: RealServer | VirtualServer, virtual: VirtualServer, globals: Globals, scope: Scope): void {
+  if (!(own.smtpAlert ?? virtual.smtpAlert ?? globals.smtpAlertChecker ?? globals.smtpAlert)) return;
+  const at =
+    wordIn(own, 'smtp_alert') ??
+    wordIn(virtual, 'smtp_alert') ??
+    wordIn(globals, globals.smtpAlertChecker === undefined ? 'smtp_alert' : 'smtp_alert_checker') ??
+    own.at;
+  const remedy = 'send it in a script of notify_up and notify_down';
+  scope.report('unsupported', at, 'smtp_alert has no counterpart: no mail is sent', remedy);
 }
 
 function reportLost(virtual: VirtualServer, { config, scope }: ServiceContext): void {
-  const { at, haSuspend, smtpAlert } = virtual;
-  if (alerts(smtpAlert, virtual, config.globals)) reportMail(at, scope);
-  if (config.globals.checkerLogAllFailures === true) {
-    scope.report(
-      'unsupported',
-      at,
-      'checker_log_all_failures has no counterpart',
-      'see the failures of checks in the state of health',
-    );
-  }
-  if (haSuspend === true) {
+  reportMail(virtual, virtual, config.globals, scope);
+  if (virtual.haSuspend === true) {
     const remedy = 'follow the state of VRRP: services that are not in force are not checked';
     scope.report(
       'unsupported',
-      at,
+      placeIn(virtual, 'ha_suspend'),
       'ha_suspend has no counterpart: servers are checked whether or not the address is here',
       remedy,
     );

@@ -5,7 +5,7 @@
 // Thread: any; pure.
 import type { Finding } from '../config/finding.js';
 import type { Config, ConfigInput } from '../config/schema.js';
-import { Scope } from './block.js';
+import { Scope, wordIn } from './block.js';
 import type { OutboundDraft, ServiceDraft, ServiceInput } from './draft.js';
 import type { KeepalivedFile } from './load.js';
 import type { Globals, VirtualServer } from './model.js';
@@ -62,6 +62,11 @@ export function translate({ config, reports: read }: KeepalivedFile, { base }: T
       within.report('note', virtual.at, reason, 'nothing; or write a service with match by hand, which is one for all of them');
     }
     services.push(...identities.map((identity) => draftOf(virtual, identity, { config, scope: within })));
+  }
+  const logsAll = wordIn(config.globals, 'checker_log_all_failures');
+  if (config.globals.checkerLogAllFailures === true && logsAll !== undefined) {
+    const remedy = 'see the failures of checks in the state of health';
+    scope.report('unsupported', logsAll, 'checker_log_all_failures has no counterpart', remedy);
   }
   const used = new Set(services.map((draft) => draft.service.name));
   const locals = [...new Set([...(base.localAddresses ?? []), ...localAddressesOf(config, scope)])];
