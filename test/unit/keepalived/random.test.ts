@@ -39,14 +39,14 @@ function checkTranslation(file: KeepalivedFile): void {
   expect(config).toBeDefined();
   expect(checkConfig(input).findings).toEqual([]);
   expect(origins.size).toBe(input.services.length + (input.snat?.length ?? 0));
-  const told = new Set([...origins.values(), ...reports].map(({ line }) => line));
+  const told = [...origins.values(), ...reports].map(({ line }) => line);
   for (const virtual of file.config.virtualServers) {
-    const group = virtual.address.kind === 'group' ? virtual.address.name : undefined;
-    const lines = [
-      virtual.at.line,
-      ...file.config.groups.filter(({ name }) => name === group).flatMap(({ entries }) => entries.map(({ at }) => at.line)),
-    ];
-    expect(lines.some((line) => told.has(line))).toBe(true);
+    const { kind } = virtual.address;
+    const members = kind === 'group' ? file.config.groups.flatMap(({ entries }) => entries.map(({ at }) => at.line)) : [];
+    // Where the next one begins, this one has ended.
+    const end =
+      file.config.virtualServers.map(({ at }) => at.line).find((line) => line > virtual.at.line) ?? Number.POSITIVE_INFINITY;
+    expect(told.some((line) => members.includes(line) || (line >= virtual.at.line && line < end))).toBe(true);
   }
 }
 
