@@ -7,7 +7,7 @@ import type { Expanded, PhysicalLine } from './expand.js';
 import type { Statement } from './parser.js';
 
 /**
- * The text of the file that stays. `leaves` says which statements go, at the top (no parent) and one level below.
+ * The text of the file that stays. `leaves` says which statements go, at the top (no parent) and two levels below.
  */
 export function remainderOf(
   expanded: Expanded,
@@ -25,7 +25,12 @@ export function remainderOf(
   };
   for (const statement of statements) {
     if (leaves(statement, undefined)) remove(statement);
-    else for (const child of statement.block ?? []) if (leaves(child, statement)) remove(child);
+    else {
+      for (const child of statement.block ?? []) {
+        if (leaves(child, statement)) remove(child);
+        else for (const inner of child.block ?? []) if (leaves(inner, child)) remove(inner);
+      }
+    }
   }
 
   const byLine = new Map<number, { kept: string[]; gone: number }>();

@@ -2,15 +2,15 @@
 // Standard output has events (for a person, or one JSON object per line), standard error the log when it is not a terminal.
 // Thread: main.
 import { type Command, InvalidArgumentError } from 'commander';
-import { type CreateOptions, createLoadBalancer, type FileResolver } from '../../create-load-balancer.js';
+import { createLoadBalancer } from '../../create-load-balancer.js';
 import { logEvent, openLog } from '../../daemon/log.js';
 import { runDaemon } from '../../daemon/main.js';
 import { type DaemonEvent, toLine, toSentence } from '../../daemon/output.js';
 import { createError } from '../../errors.js';
-import { loadFromKeepalived } from '../../keepalived/import.js';
-import { type KeepalivedOptions, keepalivedOptions } from '../keepalived-options.js';
+import { createFromKeepalived, type RunAsOptions } from '../create-from-keepalived.js';
+import { keepalivedOptions } from '../keepalived-options.js';
 
-interface RunOptions extends KeepalivedOptions {
+interface RunOptions extends RunAsOptions {
   readonly config?: string;
   readonly runAs?: string;
   readonly json?: true;
@@ -24,6 +24,7 @@ export function register(program: Command): void {
     .option('-c, --config <file>', 'the configuration (YAML)')
     .option('--run-as <file>', 'a keepalived.conf in place of a configuration; the options below belong to it');
   keepalivedOptions(command)
+    .option('--vrrp-fifo <path>', 'the vrrp_notify_fifo of keepalived: addresses of an instance are in force while it is MASTER')
     .option('--json', 'print events as JSON, one object per line')
     .option('--stats-interval <ms>', 'print statistics at this interval; 0: never', parseInterval, 0)
     .addHelpText('after', '\nSignals: HUP reads the configuration again, TERM and INT stop, a second one stops at once.')
@@ -45,42 +46,31 @@ async function run(options: RunOptions): Promise<void> {
     statsInterval: options.statsInterval,
     emit,
     signals: process,
-    create: (file, given) => createLoadBalancer(file, { ...given, ...resolverOf(options, emit) }),
+    create: options.runAs === undefined ? createLoadBalancer : createFromKeepalived(options, emit),
     die,
     outputClosed: outputClosed.signal,
     now: Date.now,
   });
 }
 
-function fileOf({ config, runAs, base, interface: names, localAddress, configId }: RunOptions): string {
+function fileOf(options: RunOptions): string {
+  const { config, runAs, base, interface: names, localAddress, configId, vrrpFifo } = options;
   const file = runAs ?? config;
   if (file === undefined || (runAs !== undefined && config !== undefined)) {
     throw createError('MILLRACE_E_USAGE', 'run needs one file: a configuration or a keepalived.conf', {
       remedy: 'Give --config FILE, or --run-as FILE with what it needs.',
     });
   }
-  if (runAs === undefined && [base, names, localAddress, configId].some((option) => option !== undefined)) {
-    throw createError('MILLRACE_E_USAGE', '--base, --interface, --local-address and --config-id belong to --run-as', {
-      remedy: 'Leave them away, or write what they say into the configuration.',
-    });
+  if (runAs === undefined && [base, names, localAddress, configId, vrrpFifo].some((option) => option !== undefined)) {
+    throw createError(
+      'MILLRACE_E_USAGE',
+      '--base, --interface, --local-address, --config-id and --vrrp-fifo belong to --run-as',
+      {
+        remedy: 'Leave them away, or write what they say into the configuration.',
+      },
+    );
   }
   return file;
-}
-
-/** How a keepalived.conf is read, at the start and at each HUP. What has no counterpart is told as a warning, each time. */
-function resolverOf(options: RunOptions, emit: (event: DaemonEvent) => void): Pick<CreateOptions, 'resolve'> {
-  if (options.runAs === undefined) return {};
-  const given = { ...options, interfaces: options.interface, localAddresses: options.localAddress };
-  const resolve: FileResolver = async (file, { signal }) => {
-    const { config } = await loadFromKeepalived(file, { ...given, signal }, (reports) => {
-      for (const { kind, file: where, line, column, reason, remedy } of reports) {
-        if (kind !== 'note')
-          emit({ event: 'warning', time: Date.now(), message: `${where}:${line}:${column}: ${reason}`, remedy });
-      }
-    });
-    return config;
-  };
-  return { resolve };
 }
 
 /** The kernel detaches XDP programs and frees memory when the process is gone: nothing needs to be done first. */

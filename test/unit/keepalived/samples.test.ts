@@ -16,7 +16,8 @@ describe.skipIf(missing)(missing ? `samples (skipped: there is no ${folder}; ins
   test.each(samples)('%s', (name) => {
     const file = loadKeepalived(join(folder, name), { configId: 'high' });
     const handsOver = name.endsWith('lvs_syncd') ? ['lvs_sync_daemon_interface has no counterpart'] : [];
-    expect(file.reports.map((report) => report.reason)).toEqual(handsOver);
+    const moves = /^\S+ leaves keepalived: the load balancer answers for it/;
+    expect(file.reports.map((report) => report.reason).filter((reason) => !moves.test(reason))).toEqual(handsOver);
     expect(file.staysInUse || file.config.virtualServers.length > 0).toBe(true);
     for (const server of file.config.virtualServers) expect(server.realServers.length).toBeGreaterThan(0);
   });
