@@ -19,22 +19,28 @@ const patience = { timeout: 30_000, interval: 100 };
 interface Written {
   /** Addresses behind the NAT service. */
   readonly natServers?: readonly string[];
-  /** What the NAT service's check asks for. */
-  readonly path?: string;
+  /** What the NAT service's check wants for an answer; the servers' is 200. */
+  readonly status?: number;
 }
 
-function keepalivedConf({ natServers = [servers.rs1, servers.rs2], path = '/' }: Written = {}): string {
-  const check = (asked: string) =>
-    `HTTP_GET {\n      url { path ${asked}\n        status_code 200\n      }\n      connect_timeout 2\n      delay_before_retry 0.2\n      retry 1\n    }`;
-  const real = (address: string, asked: string) => `  real_server ${address} 80 {\n    weight 1\n    ${check(asked)}\n  }`;
-  const service = (head: string, method: string, list: readonly string[], asked: string, more = '') =>
-    `virtual_server ${head} {\n  delay_loop 0.2\n  lvs_sched rr\n  lvs_method ${method}\n  protocol TCP\n${more}${list.map((address) => real(address, asked)).join('\n')}\n}`;
+function keepalivedConf({ natServers = [servers.rs1, servers.rs2], status = 200 }: Written = {}): string {
+  const check = (wanted: number) =>
+    `HTTP_GET {\n      url { path /\n        status_code ${wanted}\n      }\n      connect_timeout 2\n      delay_before_retry 0.2\n      retry 1\n    }`;
+  const real = (address: string, wanted: number) => `  real_server ${address} 80 {\n    weight 1\n    ${check(wanted)}\n  }`;
+  const service = (head: string, method: string, list: readonly string[], wanted: number, more = '') =>
+    `virtual_server ${head} {\n  delay_loop 0.2\n  lvs_sched rr\n  lvs_method ${method}\n  protocol TCP\n${more}${list.map((address) => real(address, wanted)).join('\n')}\n}`;
   const both = [servers.rs1, servers.rs2];
   return [
     `global_defs {\n  router_id lab\n}`,
-    service(`${vip} 8080`, 'NAT', natServers, path, `  sorry_server ${servers.rs2} 80\n`),
-    service(`${vip} 80`, 'DR', both, '/'),
-    service(`${routedVip} 80`, 'TUN', both, '/'),
+    service(
+      `${vip} 8080`,
+      'NAT',
+      natServers,
+      status,
+      natServers.includes(servers.rs2) ? '' : `  sorry_server ${servers.rs2} 80\n`,
+    ),
+    service(`${vip} 80`, 'DR', both, 200),
+    service(`${routedVip} 80`, 'TUN', both, 200),
     '',
   ].join('\n');
 }
@@ -108,7 +114,7 @@ describe('served directly', () => {
   });
 
   test('a check that fails brings the sorry server, and back', async () => {
-    writeConf({ natServers: [servers.rs1], path: '/there-is-no-such-page' });
+    writeConf({ natServers: [servers.rs1], status: 404 });
     await balancer.reload();
     await expect.poll(() => answeredBy(vip, 8080, 4), patience).toEqual(['rs2']);
     writeConf({ natServers: [servers.rs1] });
