@@ -110,7 +110,7 @@ export function loadKeepalived(file: string, options: LoadOptions = {}): Keepali
   return {
     config,
     kept,
-    remainder: remainderOf(expanded, statements, leaves),
+    remainder: remainderOf(expanded, statements, leaves, placeholdersOf(statements, leaves)),
     staysInUse: kept.some((statement) => IN_USE.includes(statement.keyword.text)),
     reports: reports.all,
     files: expanded.files,
@@ -142,11 +142,30 @@ function reportMoved(instance: Statement, leaves: Leaves, outer: Scope): void {
   const scope = outer.inside(instance);
   for (const list of (instance.block ?? []).filter(({ keyword }) => ADDRESS_BLOCKS.includes(keyword.text))) {
     for (const { keyword } of (list.block ?? []).filter((line) => leaves(line, list))) {
-      const six = keyword.text.includes(':') ? '; an instance without addresses needs native_ipv6 to be one of IPv6' : '';
       const reason = `${keyword.text} leaves keepalived: the load balancer answers for it while the instance is MASTER`;
-      scope.report('note', keyword, reason, `follow keepalived: vrrp_notify_fifo in global_defs, and run --vrrp-fifo${six}`);
+      scope.report('note', keyword, reason, 'follow keepalived: vrrp_notify_fifo in global_defs, and run --vrrp-fifo');
     }
   }
+}
+
+/**
+ * An instance whose addresses all leave gets one that is nobody's, of the same family and on lo: VRRP version 3 needs one, and both nodes
+ * of a pair must have the same.
+ */
+function placeholdersOf(statements: readonly Statement[], leaves: Leaves): ReadonlyMap<Statement, string> {
+  const found = new Map<Statement, string>();
+  for (const { keyword, block = [] } of statements) {
+    if (keyword.text !== 'vrrp_instance') continue;
+    const list = block.find((child) => child.keyword.text === ADDRESS_BLOCKS[0]);
+    const [first] = list?.block ?? [];
+    if (list === undefined || first === undefined || !list.block?.every((line) => leaves(line, list))) continue;
+    const written = block.find((child) => child.keyword.text === 'virtual_router_id')?.args[0]?.text ?? '';
+    const id = /^[0-9]{1,3}$/.test(written) && Number(written) <= 255 ? Number(written) : 1;
+    const address = first.keyword.text.includes(':') ? `fe80::${id}/128` : `169.254.0.${id}/32`;
+    const [indent = ''] = /^[ \t]*/.exec(first.keyword.source) ?? [];
+    found.set(first, `${indent}${address} dev lo`);
+  }
+  return found;
 }
 
 /** Whether a statement leaves keepalived, by what it is called. */

@@ -27,7 +27,7 @@ describe.skipIf(missing)(missing ? 'two nodes (skipped: there is no keepalived)'
   }
 
   /** The longest time without an answer while the VIP moves. */
-  async function moved(to: Node, cause: () => Promise<void>): Promise<void> {
+  async function moved(to: Node, cause: () => void | Promise<void>): Promise<void> {
     pair.forget();
     await cause();
     const mac = await pair.mac(to);

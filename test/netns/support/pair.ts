@@ -87,13 +87,13 @@ export class Pair implements AsyncDisposable {
     await this.#keepalived.get(node)?.stop('SIGTERM');
   }
 
-  async startKeepalived(node: Node): Promise<void> {
+  /** Its states show in what the client sees. */
+  startKeepalived(node: Node): void {
     const file = (name: string): string => join(this.#directory, `${node}-${name}`);
     const words = ['-n', '-l', '-D', '-P', '-f', file('vrrp.conf'), '-p', file('pid'), '-r', file('vrrp.pid')];
-    this.#keepalived.set(
-      node,
-      await this.#begin('keepalived', node, ['keepalived', ...words], (line) => line.includes('Startup complete')),
-    );
+    const started = ManagedProcess.start('keepalived', inside(node, ['keepalived', ...words]));
+    this.#processes.push(started);
+    this.#keepalived.set(node, started);
   }
 
   /** The far end of a node's link: what a cable is. */
@@ -107,11 +107,10 @@ export class Pair implements AsyncDisposable {
     rmSync(this.#directory, { recursive: true, force: true });
   }
 
-  async #begin(name: string, host: Host, argv: readonly string[], ready: (line: string) => boolean): Promise<ManagedProcess> {
+  async #begin(name: string, host: Host, argv: readonly string[], ready: (line: string) => boolean): Promise<void> {
     const started = ManagedProcess.start(name, inside(host, argv));
     this.#processes.push(started);
     await started.waitForLine(ready, 60_000);
-    return started;
   }
 
   async #wire(): Promise<void> {
@@ -142,7 +141,7 @@ export class Pair implements AsyncDisposable {
     await runChecked(inside(node, [...millrace, '--strict']));
     const serve = [...millraceProgram(), 'run', '--run-as', conf, '--base', base, '--vrrp-fifo', fifo, '--json'];
     await this.#begin(`millrace ${node}`, node, serve, (line) => line.includes('"event":"ready"'));
-    await this.startKeepalived(node);
+    this.startKeepalived(node);
   }
 }
 

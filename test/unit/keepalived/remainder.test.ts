@@ -29,6 +29,14 @@ test('addresses of virtual servers leave their vrrp_instance: the kernel must no
   ]);
 });
 
+test.each([
+  ['192.0.2.1', '169.254.0.51/32 dev lo'],
+  ['2001:db8::1', 'fe80::51/128 dev lo'],
+])('an instance whose only address is %s keeps one that is nobody’s', (address, kept) => {
+  const vrrp = (line: string) => `vrrp_instance V {\n virtual_router_id 51\n virtual_ipaddress {\n  ${line}\n }\n}\n`;
+  expect(load(`virtual_server ${address} 80 {\n}\n${vrrp(`${address} dev eth0`)}`).remainder).toBe(vrrp(kept));
+});
+
 test('a file of virtual servers only leaves keepalived nothing to do', () => {
   const file = load(`global_defs {\n router_id a\n}\n${VIRTUAL_SERVER}`);
   expect(file.staysInUse).toBe(false);
