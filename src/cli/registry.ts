@@ -41,6 +41,11 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: 'apply', summary: 'add or replace one service of a running daemon', load: () => import('./commands/apply.js') },
   { name: 'reset', summary: 'forget what was changed in a running daemon', load: () => import('./commands/reset.js') },
   { name: 'reload', summary: 'let a running daemon read its file again', load: () => import('./commands/reload.js') },
+  {
+    name: 'import',
+    summary: 'translate a keepalived.conf, and write what stays with keepalived',
+    load: () => import('./commands/import.js'),
+  },
   { name: 'lab', summary: 'a playground of network namespaces: up, exec, down', load: () => import('./commands/lab.js') },
   { name: 'doctor', summary: 'show what this host can do', load: () => import('./commands/doctor.js') },
   {

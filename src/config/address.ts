@@ -52,10 +52,11 @@ export function parsePrefix(text: string): Prefix | undefined {
 export function networkOf(prefix: Prefix): Address {
   const { family, value } = prefix.address;
   const host = BigInt(addressBits(family) - prefix.length);
-  return fromValue((value >> host) << host, family);
+  return addressOf((value >> host) << host, family);
 }
 
-function fromValue(value: bigint, family: 4 | 6): Address {
+/** The address with this number. */
+export function addressOf(value: bigint, family: 4 | 6): Address {
   const bytes = Array.from({ length: family === 4 ? 4 : 16 }, (_, i, n = family === 4 ? 3 : 15) =>
     Number((value >> BigInt(8 * (n - i))) & 0xffn),
   );

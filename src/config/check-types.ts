@@ -7,7 +7,7 @@ export type CheckType = (typeof CHECK_TYPES)[number];
 export const DNS_TYPES = ['A', 'AAAA', 'ANY', 'CNAME', 'MX', 'NS', 'PTR', 'SOA', 'SRV', 'TXT'] as const;
 export type DnsType = (typeof DNS_TYPES)[number];
 
-const HTTP = ['method', 'path', 'host', 'headers', 'status', 'contains', 'matches', 'digest', 'keepAlive'] as const;
+const HTTP = ['method', 'path', 'host', 'headers', 'status', 'contains', 'matches', 'matchFlags', 'digest', 'keepAlive'] as const;
 const SOCKET = ['address', 'bindAddress', 'bindInterface', 'mark'] as const;
 
 /** Keys that not all kinds have, by kind. */
@@ -16,7 +16,7 @@ export const KEYS_OF_CHECKS: Readonly<Record<CheckType, readonly string[]>> = {
   http: [...SOCKET, 'port', ...HTTP],
   https: [...SOCKET, 'port', ...HTTP, 'tls'],
   tls: [...SOCKET, 'port', 'tls'],
-  udp: [...SOCKET, 'port', 'payload', 'replyRequired', 'contains', 'matches'],
+  udp: [...SOCKET, 'port', 'payload', 'replyRequired', 'contains', 'matches', 'matchFlags'],
   dns: [...SOCKET, 'port', 'query', 'queryType'],
   smtp: [...SOCKET, 'port', 'helo'],
   ping: SOCKET,
@@ -25,4 +25,14 @@ export const KEYS_OF_CHECKS: Readonly<Record<CheckType, readonly string[]>> = {
 };
 
 /** Keys that all kinds have. */
-export const COMMON_CHECK_KEYS = ['type', 'interval', 'jitter', 'timeout', 'rise', 'fall', 'retryInterval', 'warmup'] as const;
+export const COMMON_CHECK_KEYS = [
+  'type',
+  'interval',
+  'jitter',
+  'timeout',
+  'rise',
+  'fall',
+  'retryInterval',
+  'warmup',
+  'alpha',
+] as const;

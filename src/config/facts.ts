@@ -121,7 +121,7 @@ export interface ServiceFacts {
   readonly acceptProxy: Fact<readonly Fact<Prefix>[]> | undefined;
   /** Of the service, then of its servers. */
   readonly checks: readonly CheckFacts[];
-  /** Programs of `health.notify`. */
+  /** Programs of `health.notify`, and of `notify` of the servers. */
   readonly notifyCommands: readonly Fact<string>[];
   /** The sorry server is the last one. */
   readonly servers: readonly ServerFacts[];
@@ -380,7 +380,9 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
           }
         : undefined,
       checks: checksOf(path),
-      notifyCommands: keysOf([...path, 'health', 'notify']).flatMap((key) => read([...key.path, 0], text) ?? []),
+      notifyCommands: [[...path, 'health'], ...places([...path, 'servers'])].flatMap((owner) =>
+        keysOf([...owner, 'notify']).flatMap((key) => read([...key.path, 0], text) ?? []),
+      ),
       servers: [...places([...path, 'servers']), ...(given([...path, 'sorryServer']) ? [[...path, 'sorryServer']] : [])].map(
         (server) => {
           const portPath = [...(given([...server, 'port']) ? server : path), 'port'];

@@ -66,6 +66,10 @@ const oneWayToRead: Rule = (facts) =>
   facts.services.flatMap((service) =>
     service.checks.flatMap(({ keys }): Finding[] => {
       const matches = keys.find((key) => key.value === 'matches');
+      const flags = keys.find((key) => key.value === 'matchFlags');
+      if (flags !== undefined && matches === undefined) {
+        return [wrong(flags.path, 'matchFlags says how matches is read, and there is none', 'add matches, or remove it')];
+      }
       if (matches === undefined || !keys.some((key) => key.value === 'contains')) return [];
       return [wrong(matches.path, 'contains and matches exclude each other', 'keep one of the two')];
     }),

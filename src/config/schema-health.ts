@@ -8,13 +8,24 @@ function seconds(description: string, extra: { minimum?: number; default?: numbe
   return Type.Number({ minimum: 0, maximum: 86_400, description: `${description} Seconds.`, ...extra });
 }
 
-function command(description: string) {
+export function command(description: string) {
   return Type.Array(Type.String({ description: 'Program, then its arguments.' }), {
     minItems: 1,
     maxItems: 64,
     description: `${description} Run directly, not by a shell; the first word is an absolute path.`,
   });
 }
+
+const ClientCertificate = section(
+  {
+    certificate: Type.String({ minLength: 1, description: 'File with the certificate, PEM.' }),
+    key: Type.Optional(
+      Type.String({ minLength: 1, description: 'File with its key, PEM.', 'x-default': 'the file of the certificate' }),
+    ),
+    password: Type.Optional(Type.String({ description: 'What the key is encrypted with.', 'x-default': 'not encrypted' })),
+  },
+  'How the check shows the server who it is.',
+);
 
 const Tls = section(
   {
@@ -32,6 +43,7 @@ const Tls = section(
     ca: Type.Optional(
       Type.String({ minLength: 1, description: 'File with certificates to trust, PEM.', 'x-default': "Node's own list" }),
     ),
+    clientCertificate: Type.Optional(ClientCertificate),
   },
   'TLS of the check; `https`, `tls`, and `grpc` where it is given.',
 );
@@ -57,6 +69,12 @@ export const HealthCheck = section(
       seconds('Time to the next check after one that failed while the server is up.', { minimum: 0.05, 'x-default': 'interval' }),
     ),
     warmup: Type.Optional(seconds('First checks are spread over this time after the start.', { 'x-default': 'the interval' })),
+    alpha: Type.Optional(
+      Type.Boolean({
+        description: 'Whether the server counts as down until the first good checks of this kind.',
+        'x-default': "the service's, under health",
+      }),
+    ),
     address: Type.Optional(address("Address to check in place of the server's, such as the VIP of servers in mode `direct`.")),
     port: Type.Optional(
       Type.Integer({ minimum: 1, maximum: 65_535, description: 'Port to check.', 'x-default': "the server's port" }),
@@ -107,6 +125,13 @@ export const HealthCheck = section(
         format: 'regex',
         description: 'Regular expression that the body or the reply must match.',
         'x-expected': 'a regular expression of JavaScript',
+      }),
+    ),
+    matchFlags: Type.Optional(
+      Type.String({
+        pattern: '^(?!.*(.).*\\1)[ims]+$',
+        description: 'How `matches` is read: `i` without regard to case, `m` with ^ and $ at each line, `s` with dots for all.',
+        'x-expected': 'one or several of the letters i, m and s',
       }),
     ),
     digest: Type.Optional(

@@ -4,7 +4,7 @@ import { Type } from 'typebox';
 import { FORWARD_MODES } from './forward-mode.js';
 import { SCHEDULERS } from './scheduler-names.js';
 import { AcceptProxy, ClientAddress } from './schema-client-address.js';
-import { HealthCheck, HealthPolicy } from './schema-health.js';
+import { command, HealthCheck, HealthPolicy } from './schema-health.js';
 import { type Annotations, address, name, rateLimit, section, servicePorts } from './schema-parts.js';
 import { TimeoutsByState } from './schema-timeouts.js';
 
@@ -91,7 +91,27 @@ const SERVER_KEYS = {
   ),
 };
 
-const Server = section(SERVER_KEYS, 'A real server behind a service.');
+const Server = section(
+  {
+    ...SERVER_KEYS,
+    onFailure: Type.Optional(
+      Type.Enum(['remove', 'drain'], {
+        description: 'What this server is for the dataplane while its checks fail; see onFailure of `health`.',
+        'x-default': "the service's, under health",
+      }),
+    ),
+    notify: Type.Optional(
+      section(
+        {
+          up: Type.Optional(command('When this server comes up.')),
+          down: Type.Optional(command('When this server goes down.')),
+        },
+        "Commands of this server in place of the service's, under health.",
+      ),
+    ),
+  },
+  'A real server behind a service.',
+);
 
 const SorryServer = section(
   SERVER_KEYS,

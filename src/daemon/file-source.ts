@@ -8,8 +8,10 @@ export interface FileSource {
   load(file: string, options: { readonly signal?: AbortSignal }): Promise<Config>;
   /** What was loaded last is in force. */
   accepted(): void;
-  /** Calls `changed` when something beside the file wants another configuration; the answer is a load. */
+  /** Calls `changed` when something beside the file wants another configuration; the answer is beside() and then a load. */
   follow(changed: () => void): void;
+  /** The next load is about what has changed beside the file: the file need not be read. */
+  beside(): void;
   close(): void;
 }
 
@@ -18,5 +20,6 @@ export const millraceFile: FileSource = {
   load: loadConfig,
   accepted: () => undefined,
   follow: () => undefined,
+  beside: () => undefined,
   close: () => undefined,
 };

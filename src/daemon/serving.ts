@@ -160,6 +160,7 @@ class Doors implements Serving {
     return this.#turns.run(async () => {
       if (this.balancer.closed) return;
       try {
+        this.#options.source.beside();
         await this.#state.reload();
       } catch (error) {
         const remedy = error instanceof MillraceError ? error.remedy : 'Send SIGHUP to try again.';

@@ -145,7 +145,8 @@ export class HealthMonitor {
     const about = { service: judge.name, reason: 'Millrace stops' };
     if (omega) {
       for (const { service, server, up } of this.summary().servers) {
-        if (service === judge.name && up) this.#notifier.run(notify.down, { kind: 'server-down', server, ...about });
+        if (service === judge.name && up)
+          this.#notifier.run(judge.commandsOf(server).down, { kind: 'server-down', server, ...about });
       }
       if (judge.quorum) this.#notifier.run(notify.quorumDown, { kind: 'quorum-down', server: '', ...about });
     }
@@ -167,14 +168,15 @@ export class HealthMonitor {
 
   #tell(judge: ServiceJudge, events: readonly HealthEvent[]): void {
     const { notify } = judge.policy;
-    const commands = {
-      'server-up': notify.up,
-      'server-down': notify.down,
-      'server-held': undefined,
-      'quorum-up': notify.quorumUp,
-      'quorum-down': notify.quorumDown,
-    };
     for (const event of events) {
+      const { up, down } = judge.commandsOf(event.server);
+      const commands = {
+        'server-up': up,
+        'server-down': down,
+        'server-held': undefined,
+        'quorum-up': notify.quorumUp,
+        'quorum-down': notify.quorumDown,
+      };
       this.#parts.event(event);
       this.#notifier.run(commands[event.kind], event);
     }

@@ -2,7 +2,7 @@
 // how far a server that came back is in its slow start.
 // Guarantees: pure but for its own state; time is a parameter; the same changes at the same times give the same verdicts.
 // Thread: main.
-import type { HealthPolicyConfig, ServiceConfig } from '../config/schema.js';
+import type { HealthPolicyConfig, ServerConfig, ServiceConfig } from '../config/schema.js';
 import { type ServerAvailability, type ServiceAvailability, serverKey } from '../control/availability.js';
 import type { Change } from './runner.js';
 import { checksOf } from './target.js';
@@ -19,6 +19,8 @@ export interface HealthEvent {
 interface Server {
   readonly key: string;
   readonly weight: number;
+  readonly onFailure: HealthPolicyConfig['onFailure'];
+  readonly notify: NonNullable<ServerConfig['notify']>;
   /** By place in the list of checks. */
   readonly checks: { up: boolean; weight: number | undefined }[];
   up: boolean;
@@ -112,6 +114,12 @@ export class ServiceJudge {
     return [...this.#servers.values()].some((server) => server.risen !== undefined || server.heldUntil !== 0);
   }
 
+  /** What is run when this server comes up or goes down. */
+  commandsOf(key: string): { readonly up: readonly string[] | undefined; readonly down: readonly string[] | undefined } {
+    const { up = this.#policy.notify.up, down = this.#policy.notify.down } = this.#servers.get(key)?.notify ?? {};
+    return { up, down };
+  }
+
   serverIsUp(key: string): boolean | undefined {
     return this.#servers.get(key)?.up;
   }
@@ -128,7 +136,7 @@ export class ServiceJudge {
   }
 
   #presentation(server: Server, now: number): ServerAvailability | undefined {
-    if (!server.up) return this.#policy.onFailure === 'drain' ? { present: true, weight: 0 } : { present: false };
+    if (!server.up) return server.onFailure === 'drain' ? { present: true, weight: 0 } : { present: false };
     const asked = server.checks.map((check) => check.weight).filter((weight) => weight !== undefined);
     const full = asked.length === 0 ? server.weight : Math.min(...asked);
     if (server.risen === undefined) return asked.length === 0 ? undefined : { present: true, weight: full };
@@ -142,11 +150,13 @@ export class ServiceJudge {
         const key = serverKey(service, config);
         const known = this.#servers.get(key);
         const checks = checksOf(service, config).map(
-          (_, place) => known?.checks[place] ?? { up: known?.up ?? !this.#policy.alpha, weight: undefined },
+          ({ alpha = this.#policy.alpha }, place) => known?.checks[place] ?? { up: known?.up ?? !alpha, weight: undefined },
         );
         const server: Server = {
           key,
           weight: config.weight,
+          onFailure: config.onFailure ?? this.#policy.onFailure,
+          notify: config.notify ?? {},
           checks,
           up: checks.every((check) => check.up) && (known?.heldUntil ?? 0) === 0,
           downs: known?.downs ?? [],

@@ -47,6 +47,7 @@ export function openStream(place: Place): Socket {
   }
 }
 
+/** Certificates and keys by file. */
 const authorities = new Map<string, Buffer>();
 
 /** The file is read once: a worker that lives for months reads it anew when the configuration is loaded again. */
@@ -65,10 +66,13 @@ export function forgetAuthorities(): void {
 /** What TLS of a check needs, beside the connection. */
 export function tlsOptions({ tls, host }: HealthCheckConfig, alpn: readonly string[] = []) {
   const name = tls?.serverName ?? host;
+  const own = tls?.clientCertificate;
   return {
     rejectUnauthorized: tls?.verify ?? false,
     ...(name === undefined ? {} : { servername: name }),
     ...(tls?.ca === undefined ? {} : { ca: authority(tls.ca) }),
+    ...(own === undefined ? {} : { cert: authority(own.certificate), key: authority(own.key ?? own.certificate) }),
+    ...(own?.password === undefined ? {} : { passphrase: own.password }),
     ...(alpn.length === 0 ? {} : { ALPNProtocols: [...alpn] }),
   };
 }

@@ -64,7 +64,7 @@ function targetOf(service: ServiceConfig, server: ServerConfig, check: HealthChe
     jitter: check.jitter,
     rise: check.rise,
     fall: check.fall,
-    alpha: service.health?.alpha ?? false,
+    alpha: check.alpha ?? service.health?.alpha ?? false,
     check,
   };
 }

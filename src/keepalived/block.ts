@@ -54,9 +54,24 @@ export function flag<T>(set: (target: T) => void): Keyword<T> {
   return line(0, (target) => set(target));
 }
 
+/** Where the keywords of what was read stand: beside the model, which has values only. */
+const WORDS = new WeakMap<object, Map<string, Word>>();
+
+/** Where a keyword stands in what was read. */
+export function wordIn(target: object, name: string): Word | undefined {
+  return WORDS.get(target)?.get(name);
+}
+
+/** The same; where that itself stands, if the keyword is not in it. */
+export function placeIn(target: { readonly at: Word }, name: string): Word {
+  return wordIn(target, name) ?? target.at;
+}
+
 /** Reads all statements of a block into `target`. */
-export function readBlock<T>(statement: Statement, target: T, keywords: Keywords<T>, scope: Scope): void {
+export function readBlock<T extends object>(statement: Statement, target: T, keywords: Keywords<T>, scope: Scope): void {
   const seen = new Map<string, Word>();
+  const words = WORDS.get(target) ?? new Map<string, Word>();
+  WORDS.set(target, words);
   for (const child of statement.block ?? []) {
     const name = child.keyword.text;
     const keyword = Object.hasOwn(keywords, name) ? keywords[name] : undefined;
@@ -71,6 +86,7 @@ export function readBlock<T>(statement: Statement, target: T, keywords: Keywords
       if (keyword.again === 'ignored') continue;
     }
     seen.set(name, child.keyword);
+    words.set(name, child.keyword);
     if (checkShape(child, keyword, scope)) keyword.read(target, child, scope);
   }
 }

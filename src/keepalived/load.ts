@@ -2,6 +2,7 @@
 // Guarantees: any text is read or reported, never an exception; an exception only when the file itself cannot be read.
 // Thread: main; reads files while the caller waits.
 import { readdirSync, readFileSync } from 'node:fs';
+import { parseAddress } from '../config/address.js';
 import { reportUnknown, Scope } from './block.js';
 import { checkReferences } from './check-references.js';
 import { type Expanded, type ExpandOptions, expand } from './expand.js';
@@ -13,6 +14,7 @@ import { isLvsGlobal, readAddressGroup, readGlobals, readGroup, readSsl, readTra
 import { readVirtualServer } from './read-virtual-server.js';
 import { remainderOf } from './remainder.js';
 import { type Report, Reports } from './report.js';
+import { ADDRESS_BLOCKS, addressOfLine } from './vrrp-services.js';
 
 export interface KeepalivedFile {
   readonly config: KeepalivedConfig;
@@ -20,7 +22,7 @@ export interface KeepalivedFile {
   readonly remainder: string;
   /** Whether anything in it gives keepalived something to do: VRRP, BFD, static addresses and routes. */
   readonly staysInUse: boolean;
-  /** The blocks that stay, for those who want to know their addresses. */
+  /** The blocks that stay, with all that was in them. */
   readonly kept: readonly Statement[];
   readonly reports: readonly Report[];
   /** Absolute paths of all files read, the first one first. */
@@ -100,19 +102,74 @@ export function loadKeepalived(file: string, options: LoadOptions = {}): Keepali
   for (const statement of statements) readTop(config, statement, scope);
   checkReferences(config, scope);
   reportOtherIds(expanded, options.configId, scope);
+  const isOurs = virtualAddresses(config);
+  const leaves = (statement: Statement, parent: Statement | undefined): boolean =>
+    leavesByName(statement, parent) || (ADDRESS_BLOCKS.includes(parent?.keyword.text ?? '') && isOurs(addressOfLine(statement)));
+  for (const statement of statements) reportMoved(statement, leaves, scope);
   const kept = statements.filter((statement) => !leaves(statement, undefined));
   return {
     config,
     kept,
-    remainder: remainderOf(expanded, statements, leaves),
+    remainder: remainderOf(expanded, statements, leaves, placeholdersOf(statements, leaves)),
     staysInUse: kept.some((statement) => IN_USE.includes(statement.keyword.text)),
     reports: reports.all,
     files: expanded.files,
   };
 }
 
-/** Whether a statement leaves keepalived. */
-function leaves(statement: Statement, parent: Statement | undefined): boolean {
+/** Whether a virtual server has an address: the kernel must not have it as well. */
+function virtualAddresses({ virtualServers, groups }: KeepalivedConfig): (text: string | undefined) => boolean {
+  const single = new Set(virtualServers.flatMap(({ address }) => (address.kind === 'address' ? [address.address.text] : [])));
+  const names = new Set(virtualServers.flatMap(({ address }) => (address.kind === 'group' ? [address.name] : [])));
+  const ranges = groups.filter(({ name }) => names.has(name)).flatMap(({ entries }) => entries);
+  return (text) => {
+    const address = text === undefined ? undefined : parseAddress(text);
+    if (address === undefined) return false;
+    const within = (entry: (typeof ranges)[number]): boolean =>
+      entry.kind === 'addresses' &&
+      entry.first.family === address.family &&
+      entry.first.value <= address.value &&
+      address.value <= entry.last.value;
+    return single.has(address.text) || ranges.some(within);
+  };
+}
+
+type Leaves = (statement: Statement, parent: Statement | undefined) => boolean;
+
+/** Addresses that keepalived gave the kernel so far. */
+function reportMoved(instance: Statement, leaves: Leaves, outer: Scope): void {
+  if (instance.keyword.text !== 'vrrp_instance') return;
+  const scope = outer.inside(instance);
+  for (const list of (instance.block ?? []).filter(({ keyword }) => ADDRESS_BLOCKS.includes(keyword.text))) {
+    for (const { keyword } of (list.block ?? []).filter((line) => leaves(line, list))) {
+      const reason = `${keyword.text} leaves keepalived: the load balancer answers for it while the instance is MASTER`;
+      scope.report('note', keyword, reason, 'follow keepalived: vrrp_notify_fifo in global_defs, and run --vrrp-fifo');
+    }
+  }
+}
+
+/**
+ * An instance whose addresses all leave gets one that is nobody's, of the same family and on lo: VRRP version 3 needs one, and both nodes
+ * of a pair must have the same.
+ */
+function placeholdersOf(statements: readonly Statement[], leaves: Leaves): ReadonlyMap<Statement, string> {
+  const found = new Map<Statement, string>();
+  for (const { keyword, block = [] } of statements) {
+    if (keyword.text !== 'vrrp_instance') continue;
+    const list = block.find((child) => child.keyword.text === ADDRESS_BLOCKS[0]);
+    const [first] = list?.block ?? [];
+    if (list === undefined || first === undefined || !list.block?.every((line) => leaves(line, list))) continue;
+    const written = block.find((child) => child.keyword.text === 'virtual_router_id')?.args[0]?.text ?? '';
+    const id = /^[0-9]{1,3}$/.test(written) && Number(written) <= 255 ? Number(written) : 1;
+    const address = first.keyword.text.includes(':') ? `fe80::${id}/128` : `169.254.0.${id}/32`;
+    const [indent = ''] = /^[ \t]*/.exec(first.keyword.source) ?? [];
+    found.set(first, `${indent}${address} dev lo`);
+  }
+  return found;
+}
+
+/** Whether a statement leaves keepalived, by what it is called. */
+function leavesByName(statement: Statement, parent: Statement | undefined): boolean {
   if (parent === undefined) return LEAVES.includes(statement.keyword.text);
   if (parent.keyword.text === 'global_defs') return isLvsGlobal(statement);
   return parent.keyword.text === 'vrrp_instance' && statement.keyword.text === SYNC_DAEMON;
@@ -150,7 +207,8 @@ function readTop(config: KeepalivedConfig, statement: Statement, scope: Scope): 
       add(config.bfdInstances, statement.args[0]?.text);
       return;
     case 'vrrp_instance':
-      for (const child of statement.block ?? []) if (leaves(child, statement)) reportSyncDaemon(child, scope.inside(statement));
+      for (const child of statement.block ?? [])
+        if (leavesByName(child, statement)) reportSyncDaemon(child, scope.inside(statement));
       return;
     case 'tunnel_group':
       scope.report('unsupported', statement.keyword, 'tunnels of DPVS are not made', 'make the tunnel with ip link');

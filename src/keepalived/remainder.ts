@@ -7,32 +7,43 @@ import type { Expanded, PhysicalLine } from './expand.js';
 import type { Statement } from './parser.js';
 
 /**
- * The text of the file that stays. `leaves` says which statements go, at the top (no parent) and one level below.
+ * The text of the file that stays. `leaves` says which statements go, at the top (no parent) and two levels below;
+ * `instead` has the line that comes in the place of one that goes.
  */
 export function remainderOf(
   expanded: Expanded,
   statements: readonly Statement[],
   leaves: (statement: Statement, parent: Statement | undefined) => boolean,
+  instead: ReadonlyMap<Statement, string> = new Map(),
 ): string {
   const { physical, pieces } = expanded;
   const gone = new Uint8Array(pieces.length);
   /** Lines between the first and the last of something that goes: comments and the like go with it. */
   const inside = new Uint8Array(physical.length);
+  const replaced = new Map<number, string>();
   const remove = (statement: Statement) => {
+    const line = instead.get(statement);
+    if (line !== undefined) replaced.set(statement.first, line);
     gone.fill(1, statement.first, statement.last + 1);
     const [from, to] = [pieces[statement.first]?.physical ?? 0, pieces[statement.last]?.physical ?? 0];
     inside.fill(1, from, to + 1);
   };
   for (const statement of statements) {
     if (leaves(statement, undefined)) remove(statement);
-    else for (const child of statement.block ?? []) if (leaves(child, statement)) remove(child);
+    else {
+      for (const child of statement.block ?? []) {
+        if (leaves(child, statement)) remove(child);
+        else for (const inner of child.block ?? []) if (leaves(inner, child)) remove(inner);
+      }
+    }
   }
 
   const byLine = new Map<number, { kept: string[]; gone: number }>();
   pieces.forEach((piece, index) => {
     const entry = byLine.get(piece.physical) ?? { kept: [], gone: 0 };
+    const text = gone[index] === 1 ? replaced.get(index) : piece.text;
     if (gone[index] === 1) entry.gone++;
-    else entry.kept.push(piece.text);
+    if (text !== undefined) entry.kept.push(text);
     byLine.set(piece.physical, entry);
   });
 

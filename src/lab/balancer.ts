@@ -10,6 +10,8 @@ import type { LabTopology } from './topology.js';
 export interface BalancerOptions {
   readonly topology: LabTopology;
   readonly configFile: string;
+  /** Options of `millrace run` that say where the configuration comes from; `-c` with the file unless told. */
+  readonly words?: readonly string[];
   /** Milliseconds between statistics; 250 unless told. */
   readonly statsInterval?: number;
 }
@@ -36,7 +38,14 @@ export class Balancer implements AsyncDisposable {
   /** Starts the balancer without waiting; for tests of refusals. */
   static launch(options: BalancerOptions): Balancer {
     const interval = String(options.statsInterval ?? 250);
-    const argv = [...millraceProgram(), 'run', '-c', options.configFile, '--json', '--stats-interval', interval];
+    const argv = [
+      ...millraceProgram(),
+      'run',
+      ...(options.words ?? ['-c', options.configFile]),
+      '--json',
+      '--stats-interval',
+      interval,
+    ];
     return new Balancer(options.topology.start('millrace run', 'lb', argv));
   }
 

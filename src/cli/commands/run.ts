@@ -1,4 +1,4 @@
-// `millrace run -c FILE`: runs the load balancer until a signal stops it.
+// `millrace run -c FILE`, or `--run-as keepalived.conf`: runs the load balancer until a signal stops it.
 // Standard output has events (for a person, or one JSON object per line), standard error the log when it is not a terminal.
 // Thread: main.
 import { join } from 'node:path';
@@ -9,10 +9,14 @@ import { runDaemon } from '../../daemon/main.js';
 import { type DaemonEvent, toLine, toSentence } from '../../daemon/output.js';
 import { takeNotifySettings } from '../../daemon/service-manager.js';
 import { startServing } from '../../daemon/serving.js';
+import { createError } from '../../errors.js';
 import { loadNative } from '../../native.js';
+import { keepalivedOptions } from '../keepalived-options.js';
+import { KeepalivedSource, type RunAsOptions } from '../keepalived-source.js';
 
-interface RunOptions {
-  readonly config: string;
+interface RunOptions extends RunAsOptions {
+  readonly config?: string;
+  readonly runAs?: string;
   readonly state?: string;
   readonly json?: true;
   readonly statsInterval: number;
@@ -23,10 +27,13 @@ Signals: HUP reads the configuration again. TERM waits up to daemon.drainTimeout
 wait. INT stops without waiting. Once more while it stops ends the process at once.`;
 
 export function register(program: Command): void {
-  program
+  const command = program
     .command('run')
     .description('run the load balancer')
-    .requiredOption('-c, --config <file>', 'the configuration (YAML)')
+    .option('-c, --config <file>', 'the configuration (YAML)')
+    .option('--run-as <file>', 'a keepalived.conf in place of a configuration; the options below belong to it');
+  keepalivedOptions(command)
+    .option('--vrrp-fifo <path>', 'the vrrp_notify_fifo of keepalived: addresses of an instance are in force while it is MASTER')
     .option('--state <file>', 'where changes of the API are kept (default: $STATE_DIRECTORY/state.json, else until it stops)')
     .option('--json', 'print events as JSON, one object per line')
     .option('--stats-interval <ms>', 'print statistics at this interval; 0: never', parseInterval, 0)
@@ -35,6 +42,7 @@ export function register(program: Command): void {
 }
 
 async function run(options: RunOptions): Promise<void> {
+  const configFile = fileOf(options);
   const log = process.stderr.isTTY ? undefined : openLog();
   const outputClosed = new AbortController();
   // A reader that went away (a closed pipe) ends the run in an orderly way instead of by an exception in the middle of it.
@@ -46,11 +54,14 @@ async function run(options: RunOptions): Promise<void> {
   const stateFile = options.state ?? stateFileOf(process.env);
   const settings = takeNotifySettings(process.env, process.pid);
   await runDaemon({
-    configFile: options.config,
+    configFile,
     statsInterval: options.statsInterval,
     emit,
     signals: process,
-    start: (configFile, given) => startServing({ ...given, configFile, source: millraceFile, stateFile, now: Date.now }),
+    start: (_, given) => {
+      const source = options.runAs === undefined ? millraceFile : new KeepalivedSource(options, given.warn);
+      return startServing({ ...given, configFile, source, stateFile, now: Date.now });
+    },
     die,
     outputClosed: outputClosed.signal,
     now: Date.now,
@@ -58,6 +69,27 @@ async function run(options: RunOptions): Promise<void> {
       ? {}
       : { notify: { settings, send: (socket, text) => loadNative().notifyServiceManager(socket, text) } }),
   });
+}
+
+function fileOf(options: RunOptions): string {
+  const { config, runAs, base, interface: names, localAddress, configId, vrrpFifo } = options;
+  const file = runAs ?? config;
+  if (file === undefined || (runAs !== undefined && config !== undefined)) {
+    throw createError('MILLRACE_E_USAGE', 'run needs one file: a configuration or a keepalived.conf', {
+      remedy: 'Give --config FILE, or --run-as FILE with what it needs.',
+    });
+  }
+  const others = [base, names, localAddress, configId, vrrpFifo];
+  if (runAs === undefined && others.some((option) => option !== undefined)) {
+    throw createError(
+      'MILLRACE_E_USAGE',
+      '--base, --interface, --local-address, --config-id and --vrrp-fifo belong to --run-as',
+      {
+        remedy: 'Leave them away, or write what they say into the configuration.',
+      },
+    );
+  }
+  return file;
 }
 
 /** systemd makes the folder and names it, the first one if it made several. */

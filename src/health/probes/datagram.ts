@@ -15,7 +15,7 @@ export function payloadOf(text: string): Buffer {
 export function checkUdp(target: CheckTarget): Promise<Outcome> {
   const { check } = target;
   const wanted = check.contains === undefined ? undefined : payloadOf(check.contains);
-  const pattern = check.matches === undefined ? undefined : new RegExp(check.matches, 'u');
+  const pattern = check.matches === undefined ? undefined : new RegExp(check.matches, `u${check.matchFlags ?? ''}`);
   const mustAnswer = check.replyRequired ?? (wanted !== undefined || pattern !== undefined);
   return untilVerdict(
     target.timeout,

@@ -79,9 +79,10 @@ function ask(target: CheckTarget, answered: (response: IncomingMessage) => void)
 }
 
 /** Whether the body is as it must be; undefined where it is. */
-function faultOf(body: Buffer, { contains, matches, digest }: HealthCheckConfig): string | undefined {
+function faultOf(body: Buffer, { contains, matches, matchFlags = '', digest }: HealthCheckConfig): string | undefined {
   if (contains !== undefined && !body.includes(contains)) return `the body does not contain "${contains}"`;
-  if (matches !== undefined && !new RegExp(matches, 'u').test(body.toString('utf8'))) return `the body does not match ${matches}`;
+  if (matches !== undefined && !new RegExp(matches, `u${matchFlags}`).test(body.toString('utf8')))
+    return `the body does not match ${matches}`;
   if (digest === undefined) return undefined;
   const found = createHash(digest.length === 32 ? 'md5' : 'sha256')
     .update(body)

@@ -54,6 +54,24 @@ test('onFailure drain keeps it with weight 0', () => {
   expect(shown(judge, web)).toEqual(['192.0.2.11*0', '192.0.2.12*1', '192.0.2.13*1']);
 });
 
+test('a server has its own onFailure, alpha and commands where it says so', () => {
+  const notify = { up: ['/bin/up', 'all'], down: ['/bin/down', 'all'] };
+  const web = service({
+    health: { onFailure: 'drain', notify },
+    servers: [
+      { address: '192.0.2.11', onFailure: 'remove', notify: { down: ['/bin/down', 'one'] } },
+      { address: '192.0.2.12', healthChecks: [{ type: 'tcp', alpha: true }] },
+    ],
+  });
+  const judge = new ServiceJudge(web);
+  expect(shown(judge, web)).toEqual(['192.0.2.11*1', '192.0.2.12*0']);
+  judge.hear(key(0), 0, down, 0);
+  expect(shown(judge, web)).toEqual(['192.0.2.12*0']);
+  expect(judge.hear(key(1), 0, up, 0)).toMatchObject([{ kind: 'server-up', server: key(1) }, { kind: 'quorum-up' }]);
+  expect(judge.commandsOf(key(0))).toEqual({ up: ['/bin/up', 'all'], down: ['/bin/down', 'one'] });
+  expect(judge.commandsOf(key(1))).toEqual(notify);
+});
+
 test('all checks of a server must be good', () => {
   const judge = new ServiceJudge(service({ healthChecks: [{ type: 'tcp' }, { type: 'ping' }] }));
   expect(judge.hear(key(0), 0, down, 0)).toHaveLength(1);

@@ -5,7 +5,9 @@ import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { formatProblem } from '../../../src/config/format.js';
+import { checkConfig } from '../../../src/config/validate.js';
 import type { KeepalivedFile } from '../../../src/keepalived/load.js';
+import { translate } from '../../../src/keepalived/translate.js';
 import { load, MAIN } from './support/memory.js';
 
 const fixture = readFileSync(fileURLToPath(new URL('fixtures/every-keyword.conf', import.meta.url)), 'utf8');
@@ -22,9 +24,30 @@ function check(file: KeepalivedFile, text: string): void {
     expect(report.reason).not.toBe('');
     expect(formatProblem(report)).toContain(`${MAIN}:${report.line}:${report.column}: `);
   }
+  checkTranslation(file);
   const again = load(file.remainder, { configId: 'main' });
   expect(again.config.virtualServers).toEqual([]);
   expect(again.config.groups).toEqual([]);
+}
+
+const base = { interfaces: [{ name: 'eth0' }], localAddresses: ['198.18.0.1', '2001:db8:18::1'], services: [] };
+
+/** A configuration that passes, whatever was read, and of each virtual server a service or a report. */
+function checkTranslation(file: KeepalivedFile): void {
+  const { input, config, problems, reports, origins } = translate(file, { base });
+  expect(problems).toEqual([]);
+  expect(config).toBeDefined();
+  expect(checkConfig(input).findings).toEqual([]);
+  expect(origins.size).toBe(input.services.length + (input.snat?.length ?? 0));
+  const told = [...origins.values(), ...reports].map(({ line }) => line);
+  for (const virtual of file.config.virtualServers) {
+    const { kind } = virtual.address;
+    const members = kind === 'group' ? file.config.groups.flatMap(({ entries }) => entries.map(({ at }) => at.line)) : [];
+    // Where the next one begins, this one has ended.
+    const end =
+      file.config.virtualServers.map(({ at }) => at.line).find((line) => line > virtual.at.line) ?? Number.POSITIVE_INFINITY;
+    expect(told.some((line) => members.includes(line) || (line >= virtual.at.line && line < end))).toBe(true);
+  }
 }
 
 const piece = fc.oneof(
@@ -68,9 +91,24 @@ test('text of the words of keepalived', () => {
 });
 
 test('a full configuration with one piece out of place', () => {
+  // Smaller groups than the fixture has: 37 services are checked 300 times otherwise.
+  const small = fixture
+    .replace('192.0.2.10-20 8080', '192.0.2.10-11 8080')
+    .replace('192.0.2.250-192.0.3.10', '192.0.2.255-192.0.3.0');
   fc.assert(
-    fc.property(fc.nat(fixture.length), fc.nat(20), piece, (at, length, inserted) => {
-      const text = fixture.slice(0, at) + inserted + fixture.slice(at + length);
+    fc.property(fc.nat(small.length), fc.nat(20), piece, (at, length, inserted) => {
+      const text = small.slice(0, at) + inserted + small.slice(at + length);
+      check(load(text, { configId: 'main' }), text);
+    }),
+    { numRuns: 100 },
+  );
+});
+
+test('DPVS: a full configuration with one piece out of place', () => {
+  const dpvs = readFileSync(fileURLToPath(new URL('fixtures/dpvs.conf', import.meta.url)), 'utf8');
+  fc.assert(
+    fc.property(fc.nat(dpvs.length), fc.nat(20), piece, (at, length, inserted) => {
+      const text = dpvs.slice(0, at) + inserted + dpvs.slice(at + length);
       check(load(text, { configId: 'main' }), text);
     }),
     { numRuns: 300 },

@@ -5,7 +5,7 @@ import { load, short } from './support/memory.js';
 
 const VIRTUAL_SERVER =
   'virtual_server 192.0.2.1 80 {\n  lb_algo rr # why\n\n  lb_kind NAT\n  protocol TCP\n  real_server 10.0.0.1 80 {\n  }\n}';
-const VRRP = 'vrrp_instance VI_1 {\n  state MASTER   ! for now\n  virtual_ipaddress {\n    192.0.2.1\n  }\n}';
+const VRRP = 'vrrp_instance VI_1 {\n  state MASTER   ! for now\n  virtual_ipaddress {\n    192.0.2.99\n  }\n}';
 
 test('VRRP stays as it was written, virtual servers go', () => {
   const file = load(`! keepalived\n\nglobal_defs {\n  router_id a\n}\n\n${VIRTUAL_SERVER}\n\n${VRRP}\n\n${VIRTUAL_SERVER}\n`);
@@ -13,7 +13,28 @@ test('VRRP stays as it was written, virtual servers go', () => {
   expect(file.staysInUse).toBe(true);
   expect(file.kept.map((statement) => statement.keyword.text)).toEqual(['global_defs', 'vrrp_instance']);
   const [, vrrp] = file.kept;
-  expect(vrrp?.block?.[1]?.block?.map((line) => line.keyword.text)).toEqual(['192.0.2.1']);
+  expect(vrrp?.block?.[1]?.block?.map((line) => line.keyword.text)).toEqual(['192.0.2.99']);
+});
+
+test('addresses of virtual servers leave their vrrp_instance: the kernel must not have them, too', () => {
+  const group = 'virtual_server_group g {\n 192.0.2.8-9 80\n}\nvirtual_server group g {\n protocol TCP\n}';
+  const lines = ['192.0.2.1/24 dev eth0', '192.0.2.9', '192.0.2.10', '2001:db8::1'];
+  const vrrp = (kept: readonly string[]) =>
+    `vrrp_instance V {\n virtual_ipaddress {\n${kept.map((line) => `  ${line}\n`).join('')} }\n}\n`;
+  const file = load(`${VIRTUAL_SERVER}\n${group}\n${vrrp(lines)}`);
+  expect(file.remainder).toBe(vrrp(['192.0.2.10', '2001:db8::1']));
+  expect(short(file, ['note']).filter((line) => line.includes('leaves keepalived'))).toEqual([
+    expect.stringContaining('192.0.2.1/24 leaves keepalived'),
+    expect.stringContaining('192.0.2.9 leaves keepalived'),
+  ]);
+});
+
+test.each([
+  ['192.0.2.1', '169.254.0.51/32 dev lo'],
+  ['2001:db8::1', 'fe80::51/128 dev lo'],
+])('an instance whose only address is %s keeps one that is nobody’s', (address, kept) => {
+  const vrrp = (line: string) => `vrrp_instance V {\n virtual_router_id 51\n virtual_ipaddress {\n  ${line}\n }\n}\n`;
+  expect(load(`virtual_server ${address} 80 {\n}\n${vrrp(`${address} dev eth0`)}`).remainder).toBe(vrrp(kept));
 });
 
 test('a file of virtual servers only leaves keepalived nothing to do', () => {
@@ -116,9 +137,7 @@ describe('definitions', () => {
     const file = load(
       `$VIP=192.0.2.1\n$NET=\${BASE}.0\n$BASE=10.0\n$PORT=80\n@b $PORT=81\nvirtual_server $VIP $PORT {\n$INNER=1\n}\nvrrp_instance V {\n virtual_ipaddress {\n  $VIP\n  \${NET}.1\n }\n}\n`,
     );
-    expect(file.remainder).toBe(
-      '$VIP=192.0.2.1\n$NET=${BASE}.0\n$BASE=10.0\nvrrp_instance V {\n virtual_ipaddress {\n  $VIP\n  ${NET}.1\n }\n}\n',
-    );
+    expect(file.remainder).toBe('$NET=${BASE}.0\n$BASE=10.0\nvrrp_instance V {\n virtual_ipaddress {\n  ${NET}.1\n }\n}\n');
   });
 
   test('of several lines that made virtual servers go with their uses', () => {
