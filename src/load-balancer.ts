@@ -10,6 +10,7 @@ import { CrowdedServices } from './control/crowded-services.js';
 import { type ConfigChanges, diffConfigs } from './control/diff.js';
 import * as edit from './control/edit.js';
 import { fixedChanges } from './control/fixed.js';
+import { type LogSource, logSourceOf } from './control/log-source.js';
 import { abortable, SerialQueue } from './control/serial-queue.js';
 import { type Stats, StatsReader } from './control/stats.js';
 import { TableWriter } from './control/table-writer.js';
@@ -245,6 +246,12 @@ export class LoadBalancer {
   stats(): Stats {
     if (this.#lastStats !== undefined) return this.#lastStats;
     return this.#reader.read(this.#tables.slots);
+  }
+
+  /** What a LogDrain needs; it may read on after close(). @throws MILLRACE_E_NOT_RUNNING after close(). */
+  logSource(): LogSource {
+    this.#refuseWhenClosed();
+    return native(() => logSourceOf(this.#dataplane, this.#plan.options.interfaces, this.#tables));
   }
 
   /** Lets the balancer keep the process alive, as it does from the start. */

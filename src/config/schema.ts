@@ -1,10 +1,11 @@
 // The one description of the configuration file. From it come the TypeScript types, the validation, millrace.schema.json and
 // docs/reference/config.md; nothing about a key is written down anywhere else. This file is the whole; schema-service.ts,
-// schema-outbound.ts and schema-timeouts.ts hold the large parts.
+// schema-outbound.ts, schema-timeouts.ts and schema-logs.ts hold the large parts.
 // Guarantees: after validation every key that has a default is present, so the types below have no optional ones except where
 // absence means something.
 // Thread: any; no state.
 import { type Static, Type } from 'typebox';
+import { Logs } from './schema-logs.js';
 import { OutboundRule } from './schema-outbound.js';
 import { address, mac, section } from './schema-parts.js';
 import { Service } from './schema-service.js';
@@ -180,6 +181,7 @@ export const ConfigSchema = section(
       default: [],
       description: 'Outbound gateway: connections of inside hosts leave with addresses of a pool, and answers find back.',
     }),
+    logs: Logs,
     services: Type.Array(Service, { description: 'Services. The list may be empty.' }),
   },
   'Configuration of Millrace.',
@@ -215,11 +217,12 @@ type TimeoutsInput = Exclude<Config['sessions']['timeouts'], string>;
 
 /** A configuration as it is written: keys that have a default may be left out. */
 export type ConfigInput = WithDefaults<
-  Omit<Config, 'dataplane' | 'sessions' | 'services' | 'snat'>,
+  Omit<Config, 'dataplane' | 'sessions' | 'services' | 'snat' | 'logs'>,
   'workers' | 'localAddresses' | 'tunnelSources' | 'echoReplies' | 'localPorts' | 'routes' | 'neighbours'
 > & {
   dataplane?: Partial<Config['dataplane']>;
   sessions?: { maxPerWorker?: number; timeouts?: 'ipvs' | 'dpvs' | Partial<TimeoutsInput> };
+  logs?: Partial<Config['logs']>;
   services: ServiceInput[];
   snat?: SnatInput[];
 };
