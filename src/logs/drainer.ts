@@ -82,11 +82,16 @@ export class Drainer {
     }
     const inRings = more(0);
     if (inRings > 0) this.#write('warn', wall, { dropped: inRings }, 'records were lost: rings of workers were full');
-    const bySink = dropped - this.#told.dropped;
-    // While it takes nothing, a line about that would only be lost as well.
-    const taking = error === '' && bySink > 0;
-    if (taking) this.#write('warn', wall, { dropped: bySink }, 'lines were lost: what they are written to did not take them');
-    this.#told = { at: wall, lost, dropped: taking ? dropped : this.#told.dropped };
+    this.#told = { at: wall, lost, dropped: this.#tellOfSink(dropped, error, wall) };
+  }
+
+  /** How many of the sink's drops have been told. A line that is itself dropped has told nothing. */
+  #tellOfSink(dropped: number, error: string, wall: number): number {
+    const before = this.#told.dropped;
+    // While it fails, a line about that would only be lost as well.
+    if (error !== '' || dropped === before) return before;
+    this.#write('warn', wall, { dropped: dropped - before }, 'lines were lost: what they are written to did not take them');
+    return this.#parts.sink().dropped === dropped ? dropped : before;
   }
 
   counts(): DrainCounts {

@@ -5,7 +5,7 @@ import ipaddr from 'ipaddr.js';
 
 export const RECORD_BYTES = 64;
 
-/** Offset and size of each field; compared with the addon's own in test/golden/logs-layout.test.ts. */
+/** Offset and size of each field; compared with the addon's own in test/golden/logs.test.ts. */
 export const RECORD_LAYOUT = {
   time_ms: [0, 8],
   client: [8, 16],

@@ -53,9 +53,7 @@ export class Sink {
     }
     this.#queue.push(bytes);
     this.#waiting += bytes.length;
-    this.#pump ??= this.#run().finally(() => {
-      this.#pump = undefined;
-    });
+    this.#pump ??= this.#run();
   }
 
   stats(): SinkStats {
@@ -77,6 +75,8 @@ export class Sink {
 
   async #run(): Promise<void> {
     while (this.#queue.length > 0 && !this.#closing.signal.aborted) await this.#send(this.#take());
+    // In the same step as the look at the queue: a line that comes later finds no pump and starts one.
+    this.#pump = undefined;
   }
 
   /** Whole lines, with an end in front where the last one was cut. */

@@ -24,8 +24,13 @@ class FakeReader implements NativeLogReader {
 function setUp(level = 'info') {
   const reader = new FakeReader();
   const lines: Record<string, unknown>[] = [];
-  const state = { wall: 1_700_000_000_000, dropped: 0, error: '' };
-  const stream = { write: (line: string) => void lines.push(JSON.parse(line) as Record<string, unknown>) };
+  const state = { wall: 1_700_000_000_000, dropped: 0, error: '', full: false };
+  const stream = {
+    write: (line: string): void => {
+      if (state.full) state.dropped++;
+      else lines.push(JSON.parse(line) as Record<string, unknown>);
+    },
+  };
   const drainer = new Drainer({
     reader,
     vocabulary: {
@@ -112,5 +117,20 @@ describe('a drainer', () => {
     state.wall += 1000;
     drainer.turn();
     expect(lines).toHaveLength(1);
+  });
+
+  test('says it again until it is not lost itself', () => {
+    const { lines, state, drainer } = setUp();
+    state.dropped = 40;
+    state.full = true;
+    for (let second = 0; second < 3; second++) {
+      state.wall += 1000;
+      drainer.turn();
+    }
+    expect(lines).toEqual([]);
+    state.full = false;
+    state.wall += 1000;
+    drainer.turn();
+    expect(lines).toMatchObject([{ dropped: 43 }]);
   });
 });
