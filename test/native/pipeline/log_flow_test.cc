@@ -348,6 +348,7 @@ TEST(LogFlow, AFullHandoffRingNamesTheWorkerThatIsBehind) {
     EXPECT_EQ(record.worker, 1);
     EXPECT_EQ(record.value, 2u);
   }
+  stage.settle();
 }
 
 TEST(LogFlow, AFloodIsALineAndACount) {
