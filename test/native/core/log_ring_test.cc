@@ -168,7 +168,7 @@ TEST(LogRing, OneWorkerThatTalksALotLeavesRoomForTheOthers) {
 }
 
 TEST(LogRing, TwoThreadsLoseNothingThatIsNotCounted) {
-  constexpr std::uint64_t kWrites = 300'000;
+  constexpr std::uint64_t kWrites = 100'000;
   Bench bench(64);
   const auto reader = LogReader::open(bench.source(), 0xffffffffu);
   std::atomic<bool> done{false};
@@ -185,6 +185,7 @@ TEST(LogRing, TwoThreadsLoseNothingThatIsNotCounted) {
   for (bool more = true; more;) {
     const bool over = done.load(std::memory_order_acquire);
     const std::size_t got = reader->drain(out);
+    if (got == 0) std::this_thread::yield();  // the other side may share the core
     for (std::size_t i = 0; i < got; i++) {
       in_order = in_order && (seen == 0 || out[i].value > last) && out[i].event == LogEvent::rate_limit &&
                  out[i].time_ms == out[i].value / 1000;
@@ -201,7 +202,7 @@ TEST(LogRing, TwoThreadsLoseNothingThatIsNotCounted) {
 }
 
 TEST(LogRing, MayBeReadWhileItsDataplaneGoes) {
-  for (int round = 0; round < 50; round++) {
+  for (int round = 0; round < 20; round++) {
     auto bench = std::make_unique<Bench>(256);
     auto source = bench->source();
     std::atomic<bool> reading{false};
@@ -215,6 +216,7 @@ TEST(LogRing, MayBeReadWhileItsDataplaneGoes) {
         const bool over = stop.load(std::memory_order_acquire);
         const std::size_t got = reader->drain(out);
         seen += got;
+        if (got == 0) std::this_thread::yield();
         more = got != 0 || !over;
       }
     });

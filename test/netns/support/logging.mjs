@@ -3,7 +3,7 @@
 //            makes the program read the pipe's other end, descriptor 3
 //   cycles   starts and stops balancers that are under load, ten times, and closes each while its logs are drained
 // Prints JSON lines.
-import { createReadStream } from 'node:fs';
+import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { createLoadBalancer } from '../../../dist/index.js';
 import { LogDrain } from '../../../dist/logs/log-drain.js';
@@ -28,10 +28,14 @@ async function watch() {
   const { balancer, drain } = await start();
   const pipe = { lines: 0, wrong: 0, told: 0, sample: undefined };
   const report = async (event) => say(event, { ...countsOf(balancer), logs: await drain.stats(), pipe, failures });
+  let reader;
   await report('ready');
   const timer = setInterval(() => void report('stats'), 200);
   process.on('SIGUSR1', () => {
-    createInterface({ input: createReadStream('', { fd: 3 }) }).on('line', (line) => {
+    // Another process, which opens the pipe anew: a read of our own would wait in Node's pool at the end, and Node makes the description
+    // of its standard error, which descriptor 3 shares, non-blocking.
+    reader = spawn('cat', ['/proc/self/fd/3'], { stdio: ['ignore', 'pipe', 'ignore', 3] });
+    createInterface({ input: reader.stdout }).on('line', (line) => {
       pipe.lines++;
       try {
         const entry = JSON.parse(line);
@@ -46,7 +50,7 @@ async function watch() {
   clearInterval(timer);
   await balancer.close();
   say('stopped', { logs: await drain.stop(), failures });
-  process.exit(0);
+  reader?.kill();
 }
 
 async function cycles() {
