@@ -325,20 +325,27 @@ function schedulerList() {
   ].join('\n');
 }
 
-/** docs/schedulers.md is written by hand but for its table, which stands between two comments. */
 function schedulerDocument() {
-  const text = readFileSync(join(root, 'docs', 'schedulers.md'), 'utf8');
   const rows = schedulers().map(({ name, summary, options }) => [
     `\`${name}\``,
     summary,
     options.map((option) => `\`${option}\``).join(' '),
   ]);
+  return withTable('schedulers.md', table(['scheduler', 'new connections go to', 'options'], rows));
+}
+
+/** A page that is written by hand but for its table, which stands between two comments. */
+function withTable(page, rows) {
+  const text = readFileSync(join(root, 'docs', page), 'utf8');
   const [begin, end] = ['<!-- begin: generated table -->', '<!-- end: generated table -->'];
-  return (
-    text.slice(0, text.indexOf(begin) + begin.length) +
-    `\n${table(['scheduler', 'new connections go to', 'options'], rows)}\n` +
-    text.slice(text.indexOf(end))
-  );
+  return `${text.slice(0, text.indexOf(begin) + begin.length)}\n${rows}\n${text.slice(text.indexOf(end))}`;
+}
+
+function logDocument() {
+  const source = readFileSync(join(root, 'native', 'core', 'log_events.def'), 'utf8');
+  const events = [...source.matchAll(/^MILLRACE_LOG_EVENT\((\w+), (\w+), (\w+), "([^"]*)"\)/gm)];
+  const rows = events.map(([, name, level, value, text]) => [`\`${name}\``, level, value === 'none' ? '' : `\`${value}\``, text]);
+  return withTable('logs.md', table(['event', 'level', 'value', 'meaning'], rows));
 }
 
 const OUTPUTS = [
@@ -350,6 +357,7 @@ const OUTPUTS = [
   ['docs/reference/metrics.md', metricReference],
   ['src/control/counter-names.ts', counterNames],
   ['docs/schedulers.md', schedulerDocument],
+  ['docs/logs.md', logDocument],
 ];
 
 async function write([file, make]) {

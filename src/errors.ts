@@ -278,6 +278,16 @@ export const ERROR_CATALOGUE = {
     meaning: 'The service manager named a socket in NOTIFY_SOCKET that does not take messages.',
     remedy: 'Check NotifyAccess and Type of the unit; started by hand, unset NOTIFY_SOCKET.',
   },
+  MILLRACE_E_LOG_DESTINATION: {
+    kind: 'runtime',
+    meaning: 'The destination of `logs` cannot be opened; the message has the path and what the system said.',
+    remedy: 'Make the directory, give the process the right to write there, or correct logs.file.',
+  },
+  MILLRACE_E_LOGS_IN_USE: {
+    kind: 'runtime',
+    meaning: 'The logs of this load balancer are being read already; they have one reader at a time.',
+    remedy: 'Stop the other LogDrain first.',
+  },
   MILLRACE_E_COMMAND_FAILED: {
     kind: 'runtime',
     meaning: 'A program that Millrace started (ip, ethtool, nginx and the like in the lab) failed.',

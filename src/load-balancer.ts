@@ -10,6 +10,7 @@ import { CrowdedServices } from './control/crowded-services.js';
 import { type ConfigChanges, diffConfigs } from './control/diff.js';
 import * as edit from './control/edit.js';
 import { fixedChanges } from './control/fixed.js';
+import { type LogSource, logSourceOf } from './control/log-source.js';
 import { abortable, SerialQueue } from './control/serial-queue.js';
 import { type SessionFilter, type SessionList, type SessionPaging, sessionList, sessionRequest } from './control/sessions.js';
 import { type PlainCounter, type Stats, StatsReader } from './control/stats.js';
@@ -311,6 +312,12 @@ export class LoadBalancer {
   workerCounter(counter: PlainCounter): readonly bigint[] {
     if (this.#lastStats !== undefined) return this.#lastStats.workers.map((worker) => worker[counter]);
     return this.#reader.perWorker(counter);
+  }
+
+  /** What a LogDrain needs; it may read on after close(). @throws MILLRACE_E_NOT_RUNNING after close(). */
+  logSource(): LogSource {
+    this.#refuseWhenClosed();
+    return native(() => logSourceOf(this.#dataplane, this.#plan.options.interfaces, this.#tables));
   }
 
   /** Lets the balancer keep the process alive, as it does from the start. */

@@ -4,7 +4,7 @@
  */
 
 /** Layout version of counters and configuration; the addon and this file must agree (checked at load). */
-export const NATIVE_ABI_VERSION = 2;
+export const NATIVE_ABI_VERSION = 3;
 
 export interface NativeInterfaceConfig {
   readonly name: string;
@@ -383,12 +383,42 @@ export interface NativeDataplane {
   serviceRates(worker: number): ArrayBuffer;
   /** 64-bit counts by service slot: connections with a packet without room for the client's address. */
   serviceCrowded(worker: number): ArrayBuffer;
+  /** Number by which another thread of this process finds the logs of the workers (`openLogs`). Throws {code: 'not_running'}. */
+  logHandle(): number;
   interfaces(): readonly NativeInterfaceStatus[];
   /** Stops workers, detaches XDP, frees memory. Idempotent. */
   stop(): Promise<void>;
   /** Keep, or do not keep, the event loop alive. */
   ref(): void;
   unref(): void;
+}
+
+/** What native/core/log_events.def says of one event; its place in the list is its number. */
+export interface NativeLogEvent {
+  readonly name: string;
+  readonly level: 'info' | 'warn' | 'error';
+  /** Name of the record's value; "none" if it has none. */
+  readonly value: string;
+  readonly text: string;
+}
+
+export interface NativeLogInfo {
+  readonly events: readonly NativeLogEvent[];
+  readonly recordBytes: number;
+  /** Where what is in a record; see src/logs/record.ts. */
+  readonly fields: readonly { readonly name: string; readonly offset: number; readonly bytes: number }[];
+}
+
+/** The one reader of a dataplane's logs. It keeps the rings' memory, so that the dataplane may stop at any time. */
+export interface NativeLogReader {
+  /** Moves records of all workers into the buffer, as many as are there or fit; how many. */
+  drain(into: Uint8Array): number;
+  /** Since the dataplane began: records lost in full rings, then per event those that its rate suppressed. */
+  lost(): readonly bigint[];
+  /** Most records of one event that one worker writes in a second; 0 for none. */
+  setRate(perSecond: number): void;
+  /** Workers write no more. Idempotent; drain() gives 0 then. */
+  close(): void;
 }
 
 export interface NativeReplayOptions {
@@ -508,6 +538,14 @@ export interface NativeBinding {
   readonly abiVersion: number;
   versions(): Readonly<Record<string, string>>;
   counterInfo(): readonly NativeCounterInfo[];
+  logInfo(): NativeLogInfo;
+  /** send(2) to a socket with MSG_DONTWAIT: bytes taken, or the negative errno. The socket's own flags stay. */
+  sendNow(fd: number, bytes: Uint8Array): number;
+  /**
+   * On any thread of the process. Throws {code, message}: 'not_running' when the dataplane of that handle is gone, 'logs_in_use' while
+   * another reader is open.
+   */
+  openLogs(handle: number, ratePerSecond: number): NativeLogReader;
   /** Throws {code, message, errno}. */
   createDataplane(options: NativeOptions): NativeDataplane;
   replay(options: NativeOptions, tables: NativeTables, replay: NativeReplayOptions): NativeReplayResult;

@@ -11,6 +11,7 @@
 
 #include "addon/convert.h"
 #include "addon/dataplane_wrap.h"
+#include "addon/log_reader_wrap.h"
 #include "addon/realserver_wrap.h"
 #include "control/check_socket.h"
 #include "lab/steering.h"
@@ -21,7 +22,7 @@ namespace millrace::addon {
 
 namespace {
 
-constexpr int kAbiVersion = 2;
+constexpr int kAbiVersion = 3;
 
 Napi::Value thrown(Napi::Env env, const Error& error) {
   Napi::Error(env, encode_error(env, error)).ThrowAsJavaScriptException();
@@ -122,11 +123,15 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
     }
   });
   data->dataplane_constructor = Napi::Persistent(DataplaneWrap::define(env));
+  data->log_reader_constructor = Napi::Persistent(LogReaderWrap::define(env));
   // libbpf's own messages go to stderr by default; what matters of them comes back in our errors.
   libbpf_set_print(nullptr);
   exports.Set("abiVersion", kAbiVersion);
   exports.Set("versions", Napi::Function::New(env, versions));
   exports.Set("counterInfo", Napi::Function::New(env, [](const Napi::CallbackInfo& info) { return encode_counter_info(info.Env()); }));
+  exports.Set("logInfo", Napi::Function::New(env, [](const Napi::CallbackInfo& info) { return encode_log_info(info.Env()); }));
+  exports.Set("sendNow", Napi::Function::New(env, send_now));
+  exports.Set("openLogs", Napi::Function::New(env, open_logs));
   exports.Set("createDataplane", Napi::Function::New(env, create_dataplane));
   exports.Set("replay", Napi::Function::New(env, run_replay));
   exports.Set("probeInterfaces", Napi::Function::New(env, interfaces));

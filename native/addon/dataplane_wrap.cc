@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "addon/convert.h"
+#include "addon/log_reader_wrap.h"
 
 namespace millrace::addon {
 
@@ -116,6 +117,7 @@ Napi::Function DataplaneWrap::define(Napi::Env env) {
                       InstanceMethod<&DataplaneWrap::server_rates>("serverRates"),
                       InstanceMethod<&DataplaneWrap::service_rates>("serviceRates"),
                       InstanceMethod<&DataplaneWrap::service_crowded>("serviceCrowded"),
+                      InstanceMethod<&DataplaneWrap::log_handle>("logHandle"),
                       InstanceMethod<&DataplaneWrap::interfaces>("interfaces"), InstanceMethod<&DataplaneWrap::ref>("ref"),
                       InstanceMethod<&DataplaneWrap::unref>("unref")});
 }
@@ -237,6 +239,16 @@ Napi::Value DataplaneWrap::service_crowded(const Napi::CallbackInfo& info) {
   const auto statistics = statistics_of(info);
   if (!statistics) return info.Env().Undefined();
   return show(info.Env(), statistics->crowded.data(), statistics->crowded.capacity() * sizeof(std::uint64_t), statistics);
+}
+
+Napi::Value DataplaneWrap::log_handle(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<Dataplane> dataplane = holder_->running();
+  if (!dataplane) {
+    Napi::Error(info.Env(), encode_error(info.Env(), not_running())).ThrowAsJavaScriptException();
+    return info.Env().Undefined();
+  }
+  if (log_handle_ == 0) log_handle_ = publish_logs(dataplane->logs());
+  return Napi::Number::New(info.Env(), log_handle_);
 }
 
 Napi::Value DataplaneWrap::interfaces(const Napi::CallbackInfo& info) {

@@ -56,6 +56,7 @@ class DataplaneWrap : public Napi::ObjectWrap<DataplaneWrap> {
   Napi::Value server_rates(const Napi::CallbackInfo& info);
   Napi::Value service_rates(const Napi::CallbackInfo& info);
   Napi::Value service_crowded(const Napi::CallbackInfo& info);
+  Napi::Value log_handle(const Napi::CallbackInfo& info);
   Napi::Value interfaces(const Napi::CallbackInfo& info);
   void ref(const Napi::CallbackInfo& info);
   void unref(const Napi::CallbackInfo& info);
@@ -68,11 +69,14 @@ class DataplaneWrap : public Napi::ObjectWrap<DataplaneWrap> {
   Napi::ThreadSafeFunction keep_alive_;
   bool holding_ = false;
   bool referenced_ = true;
+  /// Of log_handle(); 0 before the first call.
+  std::uint32_t log_handle_ = 0;
 };
 
 /// Per environment: every dataplane made in it, so that the cleanup hook can stop their threads before the environment goes.
 struct InstanceData {
   Napi::FunctionReference dataplane_constructor;
+  Napi::FunctionReference log_reader_constructor;
   std::vector<std::weak_ptr<DataplaneHolder>> dataplanes;
 };
 

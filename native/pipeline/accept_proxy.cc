@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "forwarders/registry.h"
+#include "pipeline/log_flow.h"
 #include "pipeline/own_segment.h"
 #include "pipeline/track.h"
 
@@ -43,8 +44,8 @@ bool end_here(Telling& t, std::uint32_t acknowledged) {
   return false;
 }
 
-/// No header: both ends are told, and nothing of it has reached the server.
-bool refuse(Telling& t) {
+/// No header in `bytes` bytes: both ends are told, and nothing of it has reached the server.
+bool refuse(Telling& t, std::uint32_t bytes) {
   const TcpView view(t.packet, t.meta);
   if (const NextHop* hop = ready_hop(t.state, t.session.client); hop != nullptr) {
     OwnSegment reset = to_client(t, view.sequence() + view.payload, net::tcp_flag::kRst | net::tcp_flag::kAck);
@@ -55,6 +56,7 @@ bool refuse(Telling& t) {
                t.hop);
   enter_state(t.state, t.id, t.session, SessionState::kClose);
   t.verdict = Verdict::drop(DropReason::proxy_header_malformed);
+  log_session(t.state, LogEvent::proxy_header_malformed, DropReason::proxy_header_malformed, t.id, t.session, bytes);
   return false;
 }
 
@@ -104,14 +106,17 @@ bool take_front(Telling& t) {
   if (known >= view.payload && view.payload != 0) return end_here(t, first + have);
   if (detail.accepted == kNoneAccepted) {
     detail.accepted = t.state.accepted_headers->take();
-    if (detail.accepted == kNoneAccepted) return t.verdict = Verdict::drop(DropReason::proxy_headers_full), false;
+    if (detail.accepted == kNoneAccepted) {
+      log_session(t.state, LogEvent::proxy_headers_full, DropReason::proxy_headers_full, t.id, t.session, 0);
+      return t.verdict = Verdict::drop(DropReason::proxy_headers_full), false;
+    }
   }
   AcceptedHeader& accepted = t.state.accepted_headers->at(detail.accepted);
   const std::uint32_t taken = std::min(view.payload - known, net::kProxyLongest - have);
   std::memcpy(accepted.bytes.data() + have, view.l4 + view.header + known, taken);
   const net::ProxyHeader header = net::read_proxy_header(std::span<const std::uint8_t>(accepted.bytes).first(have + taken), false);
   if (header.kind == Kind::kProxied || header.kind == Kind::kLocal) return accept(t, header, known + header.length - have);
-  if (header.kind == Kind::kMalformed || view.has(net::tcp_flag::kFin) || have + taken == net::kProxyLongest) return refuse(t);
+  if (header.kind == Kind::kMalformed || view.has(net::tcp_flag::kFin) || have + taken == net::kProxyLongest) return refuse(t, have + taken);
   accepted.have = have + taken;
   return end_here(t, first + accepted.have);
 }

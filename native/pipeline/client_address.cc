@@ -5,6 +5,7 @@
 
 #include "core/siphash.h"
 #include "net/tcp_options.h"
+#include "pipeline/log_flow.h"
 #include "sessions/tcp_state.h"
 
 namespace millrace {
@@ -96,6 +97,7 @@ void note_crowded(Telling& telling) {
   if ((telling.detail.told & told_flag::kCrowded) != 0) return;
   telling.detail.told |= told_flag::kCrowded;
   telling.state.counters.add(Counter::client_address_no_room);
+  log_session(telling.state, LogEvent::client_address_no_room, DropReason::kCount, telling.id, telling.session, telling.hop.mtu);
   std::uint64_t& crowded = telling.state.crowded[telling.session.service];
   store_relaxed(crowded, crowded + 1);
 }

@@ -8,6 +8,7 @@
 #include <array>
 
 #include "pipeline/client_address.h"
+#include "pipeline/log_flow.h"
 
 namespace millrace {
 
@@ -40,7 +41,12 @@ void count(SessionDetail& detail) {
   if (detail.length != 0xffff) detail.length++;
 }
 
-bool drop(Telling& t, DropReason reason) { return t.verdict = Verdict::drop(reason), false; }
+bool drop(Telling& t, LogEvent event, DropReason reason, std::uint64_t value) {
+  log_session(t.state, event, reason, t.id, t.session, value);
+  return t.verdict = Verdict::drop(reason), false;
+}
+
+bool too_big(Telling& t) { return drop(t, LogEvent::client_address_too_big, DropReason::client_address_too_big, t.hop.mtu); }
 
 /// Takes off a header of the balancer in front and puts ours there. `old`: what was accepted; its length 0 for none.
 bool exchange_headers(Telling& t, const net::ProxyHeader& old, bool tells) {
@@ -52,9 +58,9 @@ bool exchange_headers(Telling& t, const net::ProxyHeader& old, bool tells) {
   const std::int32_t growth = static_cast<std::int32_t>(length) - static_cast<std::int32_t>(old.length);
   if (growth > 0) {
     const bool crowded = !t.fits(growth);
-    if (crowded && t.rule.when_too_big == WhenTooBig::kDrop) return drop(t, DropReason::client_address_too_big);
+    if (crowded && t.rule.when_too_big == WhenTooBig::kDrop) return too_big(t);
     if (t.meta.l3_length + growth > 0xffff || !make_headroom(t.state, t.packet, static_cast<std::uint32_t>(growth))) {
-      return drop(t, DropReason::client_address_too_big);
+      return too_big(t);
     }
   }
   replace_front_of_datagram(t.packet, t.meta, old.length, std::span(buffer).first(length));
@@ -86,9 +92,10 @@ bool tell_udp(Telling& t) {
   net::ProxyHeader old{};
   t.endpoints = {t.session.client, vip_of(t.state, t.session, t.detail), t.session.client_port, t.session.vip_port};
   if ((t.detail.told & told_flag::kAwaiting) != 0) {
-    old = net::read_proxy_header(udp_payload(t.packet, t.meta), true);
+    const auto payload = udp_payload(t.packet, t.meta);
+    old = net::read_proxy_header(payload, true);
     if (old.kind == net::ProxyHeader::Kind::kMalformed || old.kind == net::ProxyHeader::Kind::kIncomplete) {
-      return drop(t, DropReason::proxy_header_malformed);
+      return drop(t, LogEvent::proxy_header_malformed, DropReason::proxy_header_malformed, payload.size());
     }
     if (old.kind == net::ProxyHeader::Kind::kProxied) t.endpoints = old.endpoints;
     t.state.counters.add(Counter::proxy_headers_accepted);

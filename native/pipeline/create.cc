@@ -7,6 +7,7 @@
 #include "pipeline/client_address.h"
 #include "pipeline/connection_limits.h"
 #include "pipeline/fragments.h"
+#include "pipeline/log_flow.h"
 #include "pipeline/persistence.h"
 #include "pipeline/rate_limits.h"
 #include "pipeline/session_key.h"
@@ -206,9 +207,13 @@ SessionId begin_session(WorkerState& state, const ServiceTable& service, const P
 
 SessionId create_session(WorkerState& state, const ServiceTable& service, const PacketMeta& meta, DropReason& reason,
                          std::span<const std::uint8_t> payload) {
-  if (service.access != nullptr && !service.access->allows(meta.source)) return reason = DropReason::access_denied, kNoSession;
+  const auto refuse = [&](std::uint32_t server) {
+    log_refused(state, service, meta, server, reason);
+    return kNoSession;
+  };
+  if (service.access != nullptr && !service.access->allows(meta.source)) return reason = DropReason::access_denied, refuse(kNoLogSlot);
   const PersistentChoice choice = choose_server(state, service, meta, reason, payload);
-  if (choice.kind != PersistentChoice::Kind::kServer) return kNoSession;
+  if (choice.kind != PersistentChoice::Kind::kServer) return refuse(kNoLogSlot);
   const ServerSlot server = service.servers[choice.server].slot;
   if (!is_rated(state, service.slot) || has_room_for_packet(state, service.slot, server, meta.l3_length, reason)) {
     const SessionId id = begin_session(state, service, meta, server, choice.held, reason);
@@ -216,7 +221,7 @@ SessionId create_session(WorkerState& state, const ServiceTable& service, const 
   }
   if (choice.held != kNoTemplate) release_template(state, choice.held);
   if (service.limited) leave_limits(state, service.slot, server);
-  return kNoSession;
+  return refuse(server);
 }
 
 void finish_created(WorkerState& state) {

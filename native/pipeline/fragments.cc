@@ -6,6 +6,7 @@
 #include "pipeline/client_address.h"
 #include "pipeline/fragment_out.h"
 #include "pipeline/icmp_error.h"
+#include "pipeline/log_flow.h"
 #include "pipeline/outbound.h"
 #include "pipeline/rate_limits.h"
 #include "pipeline/search.h"
@@ -290,11 +291,13 @@ void forward_fragment(WorkerState& state, const NetworkView& network, Datagram& 
   }
   if (!network.interfaces[hop->interface].usable) {
     verdict = Verdict::drop(DropReason::interface_gone);
+    log_session(state, LogEvent::interface_gone, DropReason::interface_gone, id, session, hop->interface);
     return;
   }
   if (is_rated(state, session.service) &&
       !pay_for_packet(state, session.service, session.server, direction, meta.l3_length, reason)) {
     verdict = Verdict::drop(reason);
+    log_rate_limit(state, reason, id, session);
     return;
   }
   if (direction == Direction::kInbound && session.mode != ForwardMode::kSnat && !is_later_fragment(meta) && may_carry_address(packet, meta)) {

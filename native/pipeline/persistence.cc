@@ -1,6 +1,8 @@
 // Between a service's list of servers and the templates that name them by address.
 #include "pipeline/persistence.h"
 
+#include "pipeline/log_flow.h"
+
 namespace millrace {
 
 namespace {
@@ -44,6 +46,7 @@ PersistentChoice remember_choice(WorkerState& state, const ServiceTable& service
   if (answer.outcome == TemplateTable::Outcome::kAbsent) {
     // Better served without memory than not served: who has a template keeps it.
     state.counters.add(Counter::templates_refused);
+    log_packet(state, LogEvent::templates_full, DropReason::kCount, meta, service.slot, service.servers[picked].slot, 0);
     return {PersistentChoice::Kind::kServer, picked};
   }
   if (answer.outcome == TemplateTable::Outcome::kTaken && !existed) {

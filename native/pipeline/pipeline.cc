@@ -12,6 +12,7 @@
 #include "pipeline/fragment_out.h"
 #include "pipeline/fragments.h"
 #include "pipeline/icmp_error.h"
+#include "pipeline/log_flow.h"
 #include "pipeline/mss.h"
 #include "pipeline/outbound.h"
 #include "pipeline/parse.h"
@@ -132,12 +133,14 @@ template <bool kPlain>
   }
   if (!network.interfaces[hop->interface].usable) [[unlikely]] {
     verdict = Verdict::drop(DropReason::interface_gone);
+    log_session(state, LogEvent::interface_gone, DropReason::interface_gone, id, session, hop->interface);
     return;
   }
   if (is_rated(state, session.service)) [[unlikely]] {
     DropReason reason;
     if (!pay_for_packet(state, session.service, session.server, direction, meta.l3_length, reason)) {
       verdict = Verdict::drop(reason);
+      log_rate_limit(state, reason, id, session);
       return;
     }
   }
@@ -327,6 +330,7 @@ std::uint32_t run_timers(WorkerState& state, std::uint32_t budget, Batch& releas
     released.push(packet);
     state.counters.sub(Counter::held_packets);
     state.counters.drop(DropReason::neighbour_unresolved);
+    log_waited(state, packet);
   });
   return released.count;
 }

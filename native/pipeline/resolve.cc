@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "pipeline/log_flow.h"
 #include "pipeline/removal.h"
 #include "pipeline/session_key.h"
 
@@ -17,6 +18,13 @@ void request(WorkerState& state, const ResolveRequest& request) {
 
 const IpAddress& destination_of(const WorkerState& state, SessionId id, const Session& session, Direction direction) {
   return direction == Direction::kInbound ? server_address_of(state, session, state.sessions->detail(id)) : session.client;
+}
+
+/// A drop for which the network is to blame.
+const NextHop* lost(WorkerState& state, LogEvent event, DropReason reason, SessionId id, const Session& session, Verdict& verdict) {
+  log_session(state, event, reason, id, session, 0);
+  verdict = Verdict::drop(reason);
+  return nullptr;
 }
 
 /// A router would look at the destination, which in direct routing is still the VIP, and send the packet back to us.
@@ -52,16 +60,16 @@ const NextHop* resolve_slow(WorkerState& state, SessionId id, Session& session, 
   const IpAddress& destination = destination_of(state, id, session, direction);
   if (hop_id == 0) {
     if (session.mode == ForwardMode::kDirect && direction == Direction::kInbound && behind_router(network, destination))
-      return verdict = Verdict::drop(DropReason::server_not_on_link), nullptr;
+      return lost(state, LogEvent::server_not_on_link, DropReason::server_not_on_link, id, session, verdict);
     bool unreachable = false;
     hop_id = find_next_hop(state, destination, unreachable);
-    if (unreachable) return verdict = Verdict::drop(DropReason::no_route), nullptr;
+    if (unreachable) return lost(state, LogEvent::no_route, DropReason::no_route, id, session, verdict);
   }
   if (hop_id != 0) {
     const NextHop& hop = network.next_hops[hop_id];
     if (hop.resolved) return &hop;
     request(state, {ResolveRequest::Kind::kNextHop, hop.interface, destination, hop_id, 0});
-    if (hop.failed) return verdict = Verdict::drop(DropReason::neighbour_unresolved), nullptr;
+    if (hop.failed) return lost(state, LogEvent::neighbour_unresolved, DropReason::neighbour_unresolved, id, session, verdict);
   }
   if (!state.held.hold(packet, destination, state.now_ms)) return verdict = Verdict::drop(DropReason::held_queue_full), nullptr;
   state.counters.add(Counter::held_packets);

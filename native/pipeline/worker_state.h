@@ -9,6 +9,7 @@
 
 #include "core/counters.h"
 #include "core/hash.h"
+#include "core/log_ring.h"
 #include "core/packet_memory.h"
 #include "core/siphash.h"
 #include "core/spsc_ring.h"
@@ -124,6 +125,7 @@ struct WorkerState {
 
   // This worker's own.
   Counters counters;
+  LogWriter log;
   ServerStats* server_stats = nullptr;
   /// Sessions per local address slot.
   std::uint64_t* local_sessions = nullptr;

@@ -24,6 +24,7 @@ struct Dataplane::Parts {
   std::unique_ptr<SessionOwners> owners;
   std::unique_ptr<TemplateTable> templates;
   std::vector<std::unique_ptr<WorkerMemory>> memories;
+  std::shared_ptr<LogSource> logs;
   std::vector<std::unique_ptr<FramePool>> pools;
   std::vector<std::unique_ptr<XdpAttachment>> attachments;
   /// [worker][interface]
@@ -113,6 +114,7 @@ void Dataplane::Parts::make_workers() {
     for (const auto& port : ports[worker]) mine.push_back(port.get());
     WorkerState& state = memories[worker]->state();
     state.session_owners = owners.get();
+    state.log.start_clock(Now::read().ns / 1'000'000u);
     state.service_slots = control->builder().service_slots();
     state.server_slots = control->builder().server_slots();
     state.local_slots = control->builder().local_slots();
@@ -170,6 +172,9 @@ Result<std::unique_ptr<Dataplane>> Dataplane::start(const DataplaneOptions& opti
   if (!control) return control.error();
   parts->control = std::move(control).value();
   parts->control->publish_first();
+  std::vector<std::shared_ptr<WorkerLog>> logs;
+  for (const auto& made : parts->memories) logs.push_back(made->log());
+  parts->logs = std::make_shared<LogSource>(std::move(logs));
   parts->make_workers();
   parts->control->start();
   for (const auto& thread : parts->threads) thread->start();
@@ -223,6 +228,8 @@ void Dataplane::stop() {
 std::uint32_t Dataplane::workers() const { return parts_->options.workers; }
 
 std::shared_ptr<SharedStatistics> Dataplane::statistics(std::uint32_t worker) const { return parts_->memories[worker]->statistics(); }
+
+std::shared_ptr<LogSource> Dataplane::logs() const { return parts_->logs; }
 
 std::vector<InterfaceStatus> Dataplane::interfaces() const {
   const std::lock_guard lock(parts_->mutex);

@@ -80,6 +80,8 @@ class Dataplane {
 
   std::uint32_t workers() const;
   std::shared_ptr<SharedStatistics> statistics(std::uint32_t worker) const;
+  /// The logs of all workers, which may be read after this is gone.
+  std::shared_ptr<LogSource> logs() const;
   std::vector<InterfaceStatus> interfaces() const;
 
  private:

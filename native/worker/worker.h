@@ -12,6 +12,7 @@
 
 #include "core/packet_memory.h"
 #include "pipeline/connection_limits.h"
+#include "pipeline/log_flow.h"
 #include "pipeline/rate_limits.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/removal.h"
@@ -40,6 +41,7 @@ class alignas(kCacheLine) Worker {
   /// One turn under `snapshot` at `now_ms`. Returns how many packets it moved; 0 means there was nothing to do.
   std::uint32_t turn(const Snapshot* snapshot, std::uint32_t now_ms) {
     state_.now_ms = now_ms;
+    state_.log.advance(now_ms);
     state_.snapshot = snapshot;
     if (snapshot->services->generation != services_generation_) {
       services_generation_ = snapshot->services->generation;
@@ -254,6 +256,7 @@ class alignas(kCacheLine) Worker {
       ring_mask_ |= 1ull << (to & 63u);
     } else {
       state_.counters.drop(DropReason::handoff_ring_full);
+      log_place(state_, LogEvent::handoff_ring_full, DropReason::handoff_ring_full, to);
       frames_.release(packet.data);
     }
   }
@@ -289,7 +292,10 @@ class alignas(kCacheLine) Worker {
     for (const Packet& packet : packets.subspan(sent)) {
       // A packet of our own is not a received one: it is missing from what was sent, and that is all.
       if (packet.reserved != kOwnMark) {
-        state_.counters.drop(port == nullptr ? DropReason::interface_gone : DropReason::tx_ring_full);
+        const bool gone = port == nullptr;
+        const DropReason reason = gone ? DropReason::interface_gone : DropReason::tx_ring_full;
+        state_.counters.drop(reason);
+        log_place(state_, gone ? LogEvent::interface_gone : LogEvent::tx_ring_full, reason, interface);
       }
       frames_.release(packet.data);
     }

@@ -43,6 +43,8 @@ Result<std::unique_ptr<WorkerMemory>> WorkerMemory::create(const DataplaneOption
 
   memory->state_ = std::make_unique<WorkerState>(worker, options.workers, key, memory->statistics_->counters.data());
   WorkerState& state = *memory->state_;
+  state.log.attach(memory->log_.get());
+  state.log.start_clock(now_ms);
   state.server_stats = memory->statistics_->servers.data();
   state.local_sessions = memory->statistics_->locals.data();
   state.sessions = memory->sessions_.get();

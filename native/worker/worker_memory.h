@@ -1,5 +1,5 @@
 // The memory of one worker: its sessions, timers, ports, counters and statistics, and the WorkerState over them. Made before the
-// worker runs; counters and statistics may outlive it, because JavaScript holds views of them.
+// worker runs; counters, statistics and the log may outlive it, because JavaScript reads them.
 // Threads: made and destroyed on a set-up thread; used by the worker.
 #pragma once
 
@@ -37,11 +37,13 @@ class WorkerMemory {
   WorkerState& state() { return *state_; }
   SpscRing<ResolveRequest>& requests() { return requests_; }
   const std::shared_ptr<SharedStatistics>& statistics() const { return statistics_; }
+  const std::shared_ptr<WorkerLog>& log() const { return log_; }
 
  private:
-  WorkerMemory() : requests_(1024) {}
+  WorkerMemory() : log_(std::make_shared<WorkerLog>()), requests_(1024) {}
 
   std::shared_ptr<SharedStatistics> statistics_;
+  const std::shared_ptr<WorkerLog> log_;
   std::unique_ptr<SessionTable> sessions_;
   std::unique_ptr<TimerWheel> timers_;
   std::unique_ptr<LocalPorts> local_ports_;

@@ -158,6 +158,13 @@ export interface NeighbourFacts {
   readonly interface: Fact<string> | undefined;
 }
 
+export interface LogFacts {
+  readonly destination: Fact<string> | undefined;
+  readonly fileGiven: boolean;
+  /** Keys that are only for a file. */
+  readonly ofFile: readonly Fact<string>[];
+}
+
 export interface Facts {
   readonly workers: Fact<number> | undefined;
   readonly cpus: readonly Fact<number>[] | undefined;
@@ -177,6 +184,7 @@ export interface Facts {
   readonly outbound: readonly OutboundFacts[];
   /** Texts and numbers of the section `api`, by dotted path below it; mappings are there with the value undefined. */
   readonly api: ReadonlyMap<string, Fact<string | number | undefined>>;
+  readonly logs: LogFacts;
 }
 
 /** Collects the facts of `value`, leaving out everything at, above or below a place of `wrong`. */
@@ -330,6 +338,11 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
       mac: read([...path, 'mac'], text),
       interface: read([...path, 'interface'], text),
     })),
+    logs: {
+      destination: read(['logs', 'destination'], text),
+      fileGiven: given(['logs', 'file']),
+      ofFile: keysOf(['logs']).filter(({ value: key }) => key === 'file' || key.startsWith('max')),
+    },
     outbound: places(['snat']).map((path) => ({
       path,
       name: read([...path, 'name'], text),

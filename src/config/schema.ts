@@ -1,12 +1,13 @@
 // The one description of the configuration file. From it come the TypeScript types, the validation, millrace.schema.json and
 // docs/reference/config.md; nothing about a key is written down anywhere else. This file is the whole; schema-service.ts,
-// schema-outbound.ts and schema-timeouts.ts hold the large parts.
+// schema-outbound.ts, schema-timeouts.ts and schema-logs.ts hold the large parts.
 // Guarantees: after validation every key that has a default is present, so the types below have no optional ones except where
 // absence means something.
 // Thread: any; no state.
 import { type Static, Type } from 'typebox';
 import { Api, type ApiConfig } from './schema-api.js';
 import { Daemon } from './schema-daemon.js';
+import { Logs } from './schema-logs.js';
 import { Metrics } from './schema-metrics.js';
 import { OutboundRule } from './schema-outbound.js';
 import { address, mac, section } from './schema-parts.js';
@@ -185,6 +186,7 @@ export const ConfigSchema = section(
       description: 'Outbound gateway: connections of inside hosts leave with addresses of a pool, and answers find back.',
     }),
     metrics: Type.Optional(Metrics),
+    logs: Logs,
     services: Type.Array(Service, { description: 'Services. The list may be empty.' }),
     api: Type.Optional(Api),
   },
@@ -221,13 +223,14 @@ type TimeoutsInput = Exclude<Config['sessions']['timeouts'], string>;
 
 /** A configuration as it is written: keys that have a default may be left out. */
 export type ConfigInput = WithDefaults<
-  Omit<Config, 'dataplane' | 'daemon' | 'sessions' | 'services' | 'snat' | 'metrics' | 'api'>,
+  Omit<Config, 'dataplane' | 'daemon' | 'sessions' | 'services' | 'snat' | 'metrics' | 'logs' | 'api'>,
   'workers' | 'localAddresses' | 'tunnelSources' | 'echoReplies' | 'localPorts' | 'routes' | 'neighbours'
 > & {
   dataplane?: Partial<Config['dataplane']>;
   daemon?: Partial<Config['daemon']>;
   sessions?: { maxPerWorker?: number; timeouts?: 'ipvs' | 'dpvs' | Partial<TimeoutsInput> };
   metrics?: Partial<NonNullable<Config['metrics']>>;
+  logs?: Partial<Config['logs']>;
   services: ServiceInput[];
   snat?: SnatInput[];
   api?: Partial<ApiConfig>;

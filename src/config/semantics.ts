@@ -12,6 +12,7 @@ import { type Finding, formatPath } from './finding.js';
 import { FRAME_OVERHEAD, largestMtu } from './frame-size.js';
 import { HEALTH_RULES } from './health-rules.js';
 import { LIMIT_RULES } from './limit-rules.js';
+import { LOG_RULES } from './log-rules.js';
 import { MATCH_RULES } from './match-rules.js';
 import { isHost } from './matching.js';
 import { MODE_RULES } from './mode-rules.js';
@@ -421,6 +422,7 @@ const RULES: readonly Rule[] = [
   ...LIMIT_RULES,
   ...HEALTH_RULES,
   ...API_RULES,
+  ...LOG_RULES,
 ];
 
 /** Everything that breaks a rule in `value`, leaving out what `known` has reported already. */

@@ -37,4 +37,7 @@ export const PLAIN_COUNTERS = [
   'loop_turns_busy',
   'sleeps',
   'tx_kicks',
+  'log_records',
+  'log_records_dropped',
+  'log_records_suppressed',
 ] as const;

@@ -3,7 +3,9 @@
 // Guarantees: all of it is there, or nothing; reloads of the signal and of the API are one thing, recorded once; a door that a reload
 // cannot open is told of and hinders nothing else.
 // Thread: main.
+import { isDeepStrictEqual } from 'node:util';
 import { type RunningApi, serveApi } from '../api/listen.js';
+import type { Config } from '../config/schema.js';
 import { type ConfigChanges, describeChanges } from '../control/diff.js';
 import { SerialQueue } from '../control/serial-queue.js';
 import { type CreateOptions, createLoadBalancer } from '../create-load-balancer.js';
@@ -11,6 +13,7 @@ import { IpvsDoor } from '../door/ipvs-door.js';
 import { MillraceError } from '../errors.js';
 import { explain } from '../explain/explain.js';
 import type { LoadBalancer } from '../load-balancer.js';
+import { LogDrain } from '../logs/log-drain.js';
 import { createMetrics, type Metrics } from '../metrics/metrics.js';
 import { ReloadRecorder } from '../metrics/reload-recorder.js';
 import { loadNative } from '../native.js';
@@ -90,6 +93,8 @@ class Doors implements Serving {
   readonly #reloads: ReloadRecorder;
   readonly #door: IpvsDoor;
   readonly #metrics: Metrics;
+  #logs: LogDrain;
+  #logsAsked: Config['logs'];
   readonly #desired: DesiredState;
   #api: RunningApi | undefined;
 
@@ -97,9 +102,11 @@ class Doors implements Serving {
     this.#options = options;
     this.#state = state;
     this.balancer = state.balancer;
+    this.#logsAsked = state.config.logs;
     this.#reloads = new ReloadRecorder(options.now);
     this.#desired = recorded(state, (within = {}) => this.#reload(within));
     this.#door = new IpvsDoor({ state, balancer: state.balancer }).start();
+    this.#logs = this.#newDrain();
     this.#metrics = createMetrics({
       balancer: state.balancer,
       counterInfo: loadNative().counterInfo(),
@@ -113,6 +120,7 @@ class Doors implements Serving {
 
   async open(): Promise<void> {
     const { life, now, warn } = this.#options;
+    await this.#logs.start(this.balancer.logSource());
     this.#api = await serveApi(this.#state.config.api, {
       desired: this.#desired,
       balancer: this.balancer,
@@ -136,6 +144,7 @@ class Doors implements Serving {
     this.#door.close();
     await this.#api?.close();
     this.#metrics.close();
+    await this.#logs.stop();
   }
 
   #reload(options: ChangeOptions): Promise<ChangeResult> {
@@ -146,6 +155,7 @@ class Doors implements Serving {
           this.#options.source.accepted();
           this.#record(true, describeChanges(result.changes));
           await this.#reopen();
+          await this.#redirectLogs();
         }
         return result;
       } catch (error) {
@@ -172,6 +182,27 @@ class Doors implements Serving {
   #record(ok: boolean, message: string): void {
     this.#options.life.reloaded({ at: this.#options.now(), ok, message });
     this.#reloads.reloaded(ok, message);
+  }
+
+  #newDrain(): LogDrain {
+    const { warn } = this.#options;
+    const failed = (error: unknown): void => warn(`logs of workers: ${textOf(error)}`, 'Correct the section logs and reload.');
+    return new LogDrain({ config: this.#state.config.logs, failed });
+  }
+
+  /** One reader at a time: the old one ends before the new one begins. */
+  async #redirectLogs(): Promise<void> {
+    const wanted = this.#state.config.logs;
+    if (isDeepStrictEqual(wanted, this.#logsAsked)) return;
+    this.#logsAsked = wanted;
+    await this.#logs.stop();
+    this.#logs = this.#newDrain();
+    try {
+      await this.#logs.start(this.balancer.logSource());
+    } catch (error) {
+      const remedy = error instanceof MillraceError ? error.remedy : 'Correct the section logs and reload.';
+      this.#options.warn(`workers' logs are not written: ${textOf(error)}`, remedy);
+    }
   }
 
   async #reopen(): Promise<void> {

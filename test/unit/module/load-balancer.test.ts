@@ -371,3 +371,15 @@ test('a dry run of apply says what would change, refuses what would be refused, 
   expect(binding.calls).toEqual([]);
   expect(lb.config).toEqual(before);
 });
+
+test('who reads the logs gets the handle, the names of interfaces and the slots of now, until it is closed', async () => {
+  const balancer = await startTestBalancer();
+  const { lb } = balancer;
+  const source = lb.logSource();
+  expect(source).toMatchObject({ handle: 7, interfaces: ['wan', 'lan'] });
+  expect(source.slots().services.map(({ name }) => name)).toEqual(['web']);
+  await lb.addServer('web', server('192.0.2.13'));
+  expect(source.slots().services[0]?.servers).toHaveLength(3);
+  await lb.close();
+  expect(() => lb.logSource()).toThrow(expect.objectContaining({ code: 'MILLRACE_E_NOT_RUNNING' }));
+});

@@ -7,6 +7,8 @@ import {
   type NativeCounterInfo,
   type NativeInterfaceProbe,
   type NativeInterfaceStatus,
+  type NativeLogInfo,
+  type NativeLogReader,
   type NativeOptions,
   type NativeReplayOptions,
   type NativeReplayResult,
@@ -169,6 +171,7 @@ export class FakeBinding implements NativeBinding {
       serverRates: (worker: number) => memory(this.serverRateMemory, worker),
       serviceRates: (worker: number) => memory(this.serviceRateMemory, worker),
       serviceCrowded: (worker: number) => memory(this.serviceCrowdedMemory, worker),
+      logHandle: () => 7,
       interfaces: () => this.interfaceStatus,
       stop: async () => {
         this.#call('stop');
@@ -206,6 +209,18 @@ export class FakeBinding implements NativeBinding {
 
   openCheckSocket(): number {
     throw new Error('no test of this binding opens sockets');
+  }
+
+  logInfo(): NativeLogInfo {
+    return { events: [], recordBytes: 64, fields: [] };
+  }
+
+  openLogs(): NativeLogReader {
+    throw new Error('no test of this binding reads logs');
+  }
+
+  sendNow(): number {
+    throw new Error('no test of this binding writes to sockets');
   }
 
   notifyServiceManager(socket: string, text: string): void {
