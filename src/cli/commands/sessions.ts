@@ -83,8 +83,9 @@ async function list(options: ListOptions): Promise<void> {
     print(printer.page(page.sessions));
     left -= page.sessions.length;
     cursor = page.cursor;
-    // Not writable: a reader that went away (`| head`).
-  } while (cursor !== undefined && left > 0 && process.stdout.writable);
+    // A reader that went away (`| head`).
+    if (!process.stdout.writable) return;
+  } while (cursor !== undefined && left > 0);
   print(printer.end(cursor));
   // JSON and YAML have the cursor.
   if (cursor !== undefined && (options.output === 'table' || options.output === 'wide'))

@@ -67,9 +67,7 @@ test('list: JSON and YAML are the answer of the API', async () => {
   expect(JSON.parse((await run('sessions', 'list', '-o', 'json')).out)).toEqual({ sessions });
   expect(parse((await run('sessions', 'list', '-o', 'yaml')).out)).toEqual({ sessions });
   sessions = [];
-  expect(JSON.parse((await run('sessions', 'list', '-o', 'json')).out)).toEqual(
-    answer.sessions.length === 3 ? { sessions: [] } : 0,
-  );
+  expect(JSON.parse((await run('sessions', 'list', '-o', 'json')).out)).toEqual({ sessions: [] });
   expect(parse((await run('sessions', 'list', '-o', 'yaml')).out)).toEqual({ sessions: [] });
   expect(lines((await run('sessions', 'list')).out)).toEqual(['protocol  client  vip  server  service  state  expires']);
 });
