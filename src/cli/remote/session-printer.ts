@@ -6,7 +6,7 @@ import { stringify } from 'yaml';
 import type { Reply } from '../../api/contract.js';
 import { GrowingTable, type Paint } from '../table.js';
 import type { OutputFormat } from './options.js';
-import { formatAge } from './text.js';
+import { formatAge, plain } from './text.js';
 import { column, painted } from './views.js';
 
 type Row = Reply<'sessions'>['sessions'][number];
@@ -23,7 +23,7 @@ function tableOf(wide: boolean, ink: Paint): GrowingTable<Row> {
     column('server', ({ server }) => server),
     // Sessions of a rule of snat have none.
     column('service', ({ service }) => (service === '' ? '-' : service)),
-    painted('state', ({ state }) => stateText(state, ink)),
+    painted('state', ({ state }) => stateText(plain(state), ink)),
     column('expires', ({ expires }) => formatAge(expires), 'right'),
     ...(wide
       ? [
