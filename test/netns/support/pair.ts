@@ -87,18 +87,9 @@ export class Pair implements AsyncDisposable {
     await this.#keepalived.get(node)?.stop('SIGTERM');
   }
 
-  /** Its states show in what the client sees. */
-  startKeepalived(node: Node): void {
-    const file = (name: string): string => join(this.#directory, `${node}-${name}`);
-    const words = ['-n', '-l', '-D', '-P', '-f', file('vrrp.conf'), '-p', file('pid'), '-r', file('vrrp.pid')];
-    const started = ManagedProcess.start('keepalived', inside(node, ['keepalived', ...words]));
-    this.#processes.push(started);
-    this.#keepalived.set(node, started);
-  }
-
   /** The far end of a node's link: what a cable is. */
-  async link(node: Node, state: 'up' | 'down'): Promise<void> {
-    await runChecked(['ip', '-n', hub, 'link', 'set', 'dev', `to-${node}`, state]);
+  async unplug(node: Node): Promise<void> {
+    await runChecked(['ip', '-n', hub, 'link', 'set', 'dev', `to-${node}`, 'down']);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -141,7 +132,10 @@ export class Pair implements AsyncDisposable {
     await runChecked(inside(node, [...millrace, '--strict']));
     const serve = [...millraceProgram(), 'run', '--run-as', conf, '--base', base, '--vrrp-fifo', fifo, '--json'];
     await this.#begin(`millrace ${node}`, node, serve, (line) => line.includes('"event":"ready"'));
-    this.startKeepalived(node);
+    const words = ['-n', '-l', '-D', '-P', '-f', rest, '-p', file('pid'), '-r', file('vrrp.pid')];
+    const keepalived = ManagedProcess.start('keepalived', inside(node, ['keepalived', ...words]));
+    this.#processes.push(keepalived);
+    this.#keepalived.set(node, keepalived);
   }
 }
 
