@@ -87,9 +87,18 @@ export class Pair implements AsyncDisposable {
     await this.#keepalived.get(node)?.stop('SIGTERM');
   }
 
+  /** Its states show in what the client sees. */
+  startKeepalived(node: Node): void {
+    const file = (name: string): string => join(this.#directory, `${node}-${name}`);
+    const words = ['-n', '-l', '-D', '-P', '-f', file('vrrp.conf'), '-p', file('pid'), '-r', file('vrrp.pid')];
+    const started = ManagedProcess.start('keepalived', inside(node, ['keepalived', ...words]));
+    this.#processes.push(started);
+    this.#keepalived.set(node, started);
+  }
+
   /** The far end of a node's link: what a cable is. */
-  async unplug(node: Node): Promise<void> {
-    await runChecked(['ip', '-n', hub, 'link', 'set', 'dev', `to-${node}`, 'down']);
+  async link(node: Node, state: 'up' | 'down'): Promise<void> {
+    await runChecked(['ip', '-n', hub, 'link', 'set', 'dev', `to-${node}`, state]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -127,15 +136,15 @@ export class Pair implements AsyncDisposable {
     const [fifo, conf, base, rest] = [file('fifo'), file('keepalived.conf'), file('base.yaml'), file('vrrp.conf')];
     writeFileSync(conf, keepalivedConf(node, fifo));
     const links = `workers: 1\ninterfaces: [{ name: eth0 }]\nlocalAddresses: [${locals[node]}]\n`;
-    writeFileSync(base, `${links}sessions: { maxPerWorker: 4096 }\ndataplane: { framesPerWorker: 4096, ringSize: 1024 }\n`);
+    writeFileSync(
+      base,
+      `${links}api: { socket: none }\nsessions: { maxPerWorker: 4096 }\ndataplane: { framesPerWorker: 4096, ringSize: 1024 }\n`,
+    );
     const millrace = [...millraceProgram(), 'import', conf, '--base', base, '--out', file('unused.yaml'), '--remainder', rest];
     await runChecked(inside(node, [...millrace, '--strict']));
     const serve = [...millraceProgram(), 'run', '--run-as', conf, '--base', base, '--vrrp-fifo', fifo, '--json'];
     await this.#begin(`millrace ${node}`, node, serve, (line) => line.includes('"event":"ready"'));
-    const words = ['-n', '-l', '-D', '-P', '-f', rest, '-p', file('pid'), '-r', file('vrrp.pid')];
-    const keepalived = ManagedProcess.start('keepalived', inside(node, ['keepalived', ...words]));
-    this.#processes.push(keepalived);
-    this.#keepalived.set(node, keepalived);
+    this.startKeepalived(node);
   }
 }
 
