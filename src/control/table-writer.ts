@@ -44,7 +44,8 @@ export class TableWriter {
       changed.push(service);
       return service;
     });
-    if (changed.length > 0 || this.#unsure) await this.#enter({ ...this.#tables, services: now }, this.#unsure ? undefined : changed);
+    if (changed.length > 0 || this.#unsure)
+      await this.#enter({ ...this.#tables, services: now }, this.#unsure ? undefined : changed);
     return this.#slots;
   }
 

@@ -109,9 +109,7 @@ export class HealthMonitor {
   /** What a service will be shown as once it is configured so; undefined: as configured. */
   foresee(service: ServiceConfig): ServiceAvailability | undefined {
     const judge = this.#judges.get(service.name);
-    return judge === undefined || !isChecked(service)
-      ? initialAvailability(service)
-      : judge.foresee(service, this.#parts.now());
+    return judge === undefined || !isChecked(service) ? initialAvailability(service) : judge.foresee(service, this.#parts.now());
   }
 
   /** What services are shown as now; undefined: as configured. */

@@ -66,12 +66,14 @@ test('the worker in place of one that died begins with what was told last, and w
   await expect.poll(() => reports).toHaveLength(1);
   workers[0]?.port.close();
   await expect.poll(() => workers).toHaveLength(2);
-  await expect.poll(() => standingsOf(1)).toEqual(
-    new Map([
-      [one.id, { up: false, weight: 3 }],
-      [two.id, { up: false, weight: undefined }],
-    ]),
-  );
+  await expect
+    .poll(() => standingsOf(1))
+    .toEqual(
+      new Map([
+        [one.id, { up: false, weight: 3 }],
+        [two.id, { up: false, weight: undefined }],
+      ]),
+    );
   workers[1]?.port.close();
   // The second death waits for a moment: what is removed in it stays away.
   await new Promise((resolve) => setImmediate(resolve));
