@@ -174,11 +174,13 @@ export class HealthMonitor {
     this.#dirty.add(name);
   }
 
+  /** What is not what a target begins with by itself. */
   #standingsOf(targets: readonly CheckTarget[]): ReadonlyMap<string, Standing> {
     return new Map(
-      targets.flatMap(({ id, service, server, place }): [string, Standing][] => {
+      targets.flatMap(({ id, service, server, place, alpha }): [string, Standing][] => {
         const standing = this.#judges.get(service)?.standingOf(server, place);
-        return standing === undefined ? [] : [[id, standing]];
+        const usual = standing === undefined || (standing.up === !alpha && standing.weight === undefined);
+        return usual ? [] : [[id, standing]];
       }),
     );
   }

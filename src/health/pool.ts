@@ -21,7 +21,7 @@ export interface PoolParts {
 
 /** What the monitor needs of whoever runs the checks. */
 export interface Checkers {
-  /** `standings`: what is held of targets that are not checked yet. */
+  /** `standings`: what is held of targets that are not checked yet, where it is not what `alpha` says. */
   set(targets: readonly CheckTarget[], standings: ReadonlyMap<string, Standing>): void;
   remove(ids: readonly string[]): void;
   status(): Promise<{ readonly targets: readonly TargetStatus[]; readonly lateness: readonly Lateness[] }>;

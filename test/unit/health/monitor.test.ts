@@ -209,7 +209,7 @@ test('a check that is added to a server that is down begins as its worker does',
   await expect.poll(() => shown(balancer)).toEqual(['192.0.2.12*1']);
   await balancer.lb.apply(config({ healthChecks: [{ type: 'tcp' }, { type: 'ping' }] }));
   expect(balancer.checkers.standings.get('web 192.0.2.11:8080 1')).toMatchObject({ up: false });
-  expect(balancer.checkers.standings.get('web 192.0.2.12:80 1')).toMatchObject({ up: true });
+  expect(balancer.checkers.standings.size).toBe(1);
 });
 
 test('many commands at once are run a few at a time, and one that cannot be run is a warning', async () => {
