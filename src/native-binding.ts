@@ -113,6 +113,8 @@ export interface NativeClientAddress {
 
 export interface NativeServiceConfig extends NativeServiceIdentity {
   readonly name: string;
+  /** Whether ARP and neighbour discovery are answered for its VIPs. */
+  readonly announced: boolean;
   /** Mark of `l3dsr`; 0 for none. */
   readonly dscp: number;
   /** A name of native/schedulers/registry.h. */

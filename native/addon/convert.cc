@@ -216,6 +216,7 @@ ServiceConfig decode_service(const Napi::Object& object) {
   each(object, "pool", [&](const Napi::Value& item) { service.pool.push_back(IpAddress::parse(item.ToString().Utf8Value(), pool_ok)); });
   each(object, "matches", [&](const Napi::Value& item) { service.matches.push_back(decode_match(item.As<Napi::Object>())); });
   service.dscp = static_cast<std::uint8_t>(number(object, "dscp"));
+  service.announced = object.Get("announced").ToBoolean();
   service.rules = decode_rules(object);
   if (has(object, "persistence")) service.persistence = decode_persistence(object.Get("persistence").As<Napi::Object>());
   service.scheduler = scheduler_named(text(object, "scheduler"));

@@ -42,6 +42,8 @@ struct ServiceConfig {
   SchedulerOptions scheduler_options{};
   /// Of L3DSR.
   std::uint8_t dscp = 0;
+  /// Whether ARP and neighbour discovery are answered for its VIPs: not on a node that only stands by.
+  bool announced = true;
   /// Bits of `address` that count: less than 128 for a prefix of VIPs.
   std::uint8_t vip_length = 128;
   /// Ports where they are not one.

@@ -248,6 +248,8 @@ void TableBuilder::apply_service(const ServiceConfig& config) {
   service.on_removal = config.on_removal;
   service.outbound = config.outbound;
   service.removed = false;
+  if (service.announced != config.announced) membership_++;
+  service.announced = config.announced;
   // A worker may be reading it: one packet has the old mark, the next one the new.
   __atomic_store_n(&services_[service.slot].dscp, config.dscp, __ATOMIC_RELAXED);
   apply_access(service, config);

@@ -47,7 +47,7 @@ class TableBuilder {
   Result<std::shared_ptr<const ServiceTables>> apply(const TablesConfig& config);
   /// The same for a few services: what the others are is not looked at. Errors: unknown_service, limit_exceeded.
   Result<std::shared_ptr<const ServiceTables>> update(const ServicesUpdate& update);
-  /// Rises when a server joins or leaves a service, in apply() or in update().
+  /// Rises when a server joins or leaves a service, or its VIPs are announced or no longer, in apply() or in update().
   std::uint64_t membership() const { return membership_; }
 
   /// Frees slots of what has left the configuration and is used by no session any more. Call only when every worker has left the
@@ -66,6 +66,8 @@ class TableBuilder {
   SlotMap slot_map(const std::vector<ServiceConfig>& services) const;
   /// VIPs and local addresses, those that only old sessions use included.
   std::vector<IpAddress> owned_addresses() const;
+  /// Those of them that the link is told of: not VIPs whose services are all to be silent.
+  std::vector<IpAddress> announced_addresses() const;
   /// The same for prefixes of VIPs, and what errors about tunnels' packets are sent to: the ranges of their outer sources.
   std::vector<Prefix> owned_prefixes() const;
   /// Where answers come from that have the client's own address as destination: servers in mode nat, those that drain included.
@@ -136,6 +138,7 @@ class TableBuilder {
     PersistenceConfig persistence;
     ConnectionRules rules;
     bool removed;
+    bool announced = true;
     /// As they were applied; removed ones stay until reclaimed.
     std::vector<ServerEntry> servers;
     /// The scheduler's list, newest first.

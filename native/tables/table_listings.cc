@@ -45,6 +45,18 @@ std::vector<IpAddress> TableBuilder::owned_addresses() const {
   return {unique.begin(), unique.end()};
 }
 
+std::vector<IpAddress> TableBuilder::announced_addresses() const {
+  std::unordered_set<IpAddress, AddressHash> silent, announced;
+  for (const auto& [key, entry] : entries_) {
+    for (const Prefix& vips : vips_of(*entry)) {
+      if (vips.is_host()) (entry->announced ? announced : silent).insert(vips.address);
+    }
+  }
+  std::vector<IpAddress> addresses = owned_addresses();
+  std::erase_if(addresses, [&](const IpAddress& address) { return silent.contains(address) && !announced.contains(address); });
+  return addresses;
+}
+
 std::vector<Prefix> TableBuilder::owned_prefixes() const {
   std::vector<Prefix> unique = tunnel_prefixes_;
   for (const auto& [key, entry] : entries_) {

@@ -243,7 +243,7 @@ Result<void> ControlThread::own_addresses(std::uint64_t now) {
   }
   if (auto r = own_prefixes(); !r) return r;
   if (auto r = own_outbound(); !r) return r;
-  announcer_->set_owned(owned, now);
+  announcer_->set_owned(builder_.announced_addresses(), now);
   return {};
 }
 

@@ -32,6 +32,11 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: 'status', summary: 'show a running daemon at a glance', load: () => import('./commands/status.js') },
   { name: 'services', summary: 'show the services of a running daemon', load: () => import('./commands/services.js') },
   { name: 'servers', summary: 'show the real servers of a running daemon', load: () => import('./commands/servers.js') },
+  {
+    name: 'sessions',
+    summary: 'list, count and end the sessions of a running daemon',
+    load: () => import('./commands/sessions.js'),
+  },
   { name: 'health', summary: 'show every health check with its last verdict', load: () => import('./commands/health.js') },
   { name: 'top', summary: 'watch rates of services, servers and workers', load: () => import('./commands/top.js') },
   { name: 'events', summary: 'show changes and health events as they happen', load: () => import('./commands/events.js') },

@@ -12,14 +12,34 @@ export interface Column<Row> {
 
 /** Lines of a table with a title line; columns are as wide as their widest cell, two blanks apart. */
 export function formatTable<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string[] {
-  const cells = [columns.map((column) => column.title), ...rows.map((row) => columns.map((column) => column.value(row)))];
-  const widths = columns.map((_, i) => Math.max(...cells.map((line) => width(line[i] ?? ''))));
-  return cells.map((line) =>
-    line
-      .map((cell, i) => pad(cell, widths[i] ?? 0, columns[i]?.align ?? 'left'))
-      .join('  ')
-      .trimEnd(),
-  );
+  return new GrowingTable(columns).lines(rows);
+}
+
+/** A table that is made part by part: columns are as wide as their widest cell so far. */
+export class GrowingTable<Row> {
+  readonly #columns: readonly Column<Row>[];
+  #widths: readonly number[] | undefined;
+
+  constructor(columns: readonly Column<Row>[]) {
+    this.#columns = columns;
+  }
+
+  /** Lines of the next rows; the first call's begin with the title line. */
+  lines(rows: readonly Row[]): string[] {
+    const columns = this.#columns;
+    const cells = rows.map((row) => columns.map((column) => column.value(row)));
+    if (this.#widths === undefined) cells.unshift(columns.map((column) => column.title));
+    const widths = columns.map((_, i) =>
+      cells.reduce((most, line) => Math.max(most, width(line[i] ?? '')), this.#widths?.[i] ?? 0),
+    );
+    this.#widths = widths;
+    return cells.map((line) =>
+      line
+        .map((cell, i) => pad(cell, widths[i] ?? 0, columns[i]?.align ?? 'left'))
+        .join('  ')
+        .trimEnd(),
+    );
+  }
 }
 
 /** Pads to `size` visible characters; colour codes take no room. */

@@ -44,13 +44,9 @@ const socket: Rule = (facts) => {
   if (path === undefined) return [];
   if (path.value === 'none') {
     const idle = ['mode', 'group'].flatMap((key) => facts.api.get(key) ?? []);
-    const findings = idle.map((key) =>
+    return idle.map((key) =>
       wrong(key.path, `there is no socket whose ${key.path.at(-1)} this could be (socket: none)`, 'remove it, or name a socket'),
     );
-    if (!facts.api.has('tcp') && !facts.api.has('plain')) {
-      findings.push(wrong(path.path, 'nothing is served: no socket, no tcp, no plain', 'name a socket, or add tcp or plain'));
-    }
-    return findings;
   }
   const bytes = new TextEncoder().encode(path.value).length;
   if (path.value.includes('\0')) return [wrong(path.path, 'the path holds a zero byte', 'remove it')];

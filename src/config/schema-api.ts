@@ -41,7 +41,8 @@ export const Api = section(
     socket: Type.String({
       minLength: 1,
       default: DEFAULT_API_SOCKET,
-      description: 'Absolute path of the unix socket; `none`: there is none. Who may open it may change everything.',
+      description:
+        'Absolute path of the unix socket; `none`: there is none, and without `tcp` no API. Who may open it may change everything.',
     }),
     mode: Type.Optional(
       Type.String({

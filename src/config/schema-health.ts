@@ -129,7 +129,7 @@ export const HealthCheck = section(
     ),
     matchFlags: Type.Optional(
       Type.String({
-        pattern: '^(?!.*(.).*\\1)[ims]+$',
+        pattern: '^(i|m|s|im|is|mi|ms|si|sm|ims|ism|mis|msi|sim|smi)$',
         description: 'How `matches` is read: `i` without regard to case, `m` with ^ and $ at each line, `s` with dots for all.',
         'x-expected': 'one or several of the letters i, m and s',
       }),

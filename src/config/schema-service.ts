@@ -284,6 +284,14 @@ export const Service = section(
         description: 'Number under which such a service is listed, as the mark of `ipvsadm -f`.',
       }),
     ),
+    announce: Type.Optional(
+      Type.Boolean({
+        description:
+          'Whether Millrace answers ARP and neighbour discovery for the VIP and tells the link of it. A node that stands by says no: it ' +
+          'has the service, checks its servers, and serves what still arrives.',
+        'x-default': 'true',
+      }),
+    ),
     mode: mode(
       'How packets reach the servers. `fullnat` rewrites source and destination, `nat` the destination only; `direct` changes the ' +
         'Ethernet address; `ipip`, `gre` and `gue` are tunnels; `l3dsr` rewrites the destination and marks the DSCP.',

@@ -116,6 +116,7 @@ export function serviceToNative(service: ServiceConfig, config: Config): NativeS
   return {
     name: service.name,
     ...identityToNative(service, config),
+    announced: service.announce ?? true,
     dscp: service.dscp ?? 0,
     scheduler: service.scheduler,
     schedulerOptions: schedulerOptions(service),
@@ -170,6 +171,7 @@ function outboundToNative(rule: Config['snat'][number], config: Config): NativeS
     matches: rule.match.flatMap((match) => outboundMatches(match, config)),
     outbound: true,
     pool: rule.pool.map(canonical),
+    announced: true,
     dscp: 0,
     scheduler: 'rr',
     schedulerOptions: NO_OPTIONS,

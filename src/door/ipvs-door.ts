@@ -10,7 +10,7 @@ import { SerialQueue } from '../control/serial-queue.js';
 import type { Stats } from '../control/stats.js';
 import { ConfigurationError, MillraceError } from '../errors.js';
 import { TICK_S } from '../ipvs/estimator.js';
-import type { Connection } from '../ipvs/model.js';
+import type { CounterSource } from '../ipvs/model.js';
 import { type Resolver, resolverFromFiles } from '../ipvs/names.js';
 import { type OwnWords, takeOwnWords } from '../ipvs/own-words.js';
 import { procConnections, procStats, procTable } from '../ipvs/print-proc.js';
@@ -18,15 +18,15 @@ import { runIpvsadm } from '../ipvs/run.js';
 import { IpvsTable } from '../ipvs/table.js';
 import type { DesiredState, Operation } from '../state/desired.js';
 import { refusalOf } from './refusals.js';
+import { type ConnectionListing, listConnections, type SessionSource } from './to-connections.js';
 import { type Mark, operationsFor } from './to-operations.js';
 import { contentOf, type TableContent } from './to-table.js';
 import { Traffic } from './traffic.js';
 
 export interface IpvsDoorOptions {
   readonly state: Pick<DesiredState, 'config' | 'version' | 'change'>;
-  readonly balancer: { stats(): Pick<Stats, 'services' | 'servers'> };
-  /** Lists the sessions of now; without it -Lc is refused with the reason. */
-  readonly connections?: () => readonly Connection[];
+  /** Sessions are asked for only by a command line that lists connections. */
+  readonly balancer: { stats(): Pick<Stats, 'services' | 'servers'> } & SessionSource;
   /** Asked for once for each command line that needs it; without it /etc/hosts and /etc/services are read. */
   readonly resolver?: () => Resolver;
 }
@@ -35,6 +35,14 @@ export interface IpvsadmOutcome {
   readonly stdout: string;
   readonly stderr: string;
   readonly exitCode: number;
+}
+
+/** What one run of a command line has come to. */
+interface Work {
+  readonly outcome: IpvsadmOutcome;
+  readonly operations: readonly Operation[];
+  /** It lists connections. */
+  readonly wantsConnections: boolean;
 }
 
 /** Changes of others that may come in between, one after another, before it is an error. */
@@ -118,33 +126,51 @@ export class IpvsDoor {
   }
 
   async #run(words: OwnWords, stdin: string): Promise<IpvsadmOutcome> {
+    const { state } = this.#options;
+    let listing: ConnectionListing | undefined;
     for (let tries = 1; ; tries += 1) {
-      const { state } = this.#options;
       const expected = state.version;
-      const [outcome, operations] = this.#work(words, stdin, state.config);
-      if (operations.length === 0) return outcome;
+      const { outcome, operations, wantsConnections } = this.#work(words, stdin, state.config, listing);
       try {
-        await state.change(operations, { expected });
+        if (wantsConnections && listing === undefined) {
+          // Only the run itself shows what a command line lists, -R above all; nothing is in force yet, and it is run again.
+          listing = await this.#listConnections(words);
+          continue;
+        }
+        if (operations.length > 0) await state.change(operations, { expected });
         return outcome;
       } catch (error) {
         if (!(error instanceof MillraceError)) throw error;
         // Somebody else's change came in between: the command line is run again, on what there is now.
         if (error.code === 'MILLRACE_E_VERSION_CONFLICT' && tries < TRIES) continue;
-        return { ...outcome, stderr: `${outcome.stderr}${oneLine(error)}\n`, exitCode: 255 };
+        const stdout = wantsConnections && listing === undefined ? '' : outcome.stdout;
+        return { stdout, stderr: `${outcome.stderr}${oneLine(error)}\n`, exitCode: 255 };
       }
     }
   }
 
-  #work(words: OwnWords, stdin: string, config: Config): readonly [IpvsadmOutcome, readonly Operation[]] {
+  #listConnections({ argv, dialect }: OwnWords): Promise<ConnectionListing> {
+    return listConnections(this.#options.balancer, argv[0] === '--proc' ? 'millrace' : dialect);
+  }
+
+  #work(words: OwnWords, stdin: string, config: Config, listing: ConnectionListing | undefined): Work {
     const content = this.#contentOf(config);
     for (const { mark, match, name } of config.services)
       if (mark !== undefined && match !== undefined) this.#marks.set(mark, { name, match });
     this.#traffic.observe(this.#options.balancer.stats());
-    const table = this.#table(content);
+    let wantsConnections = false;
+    const table = this.#table(content, () => {
+      wantsConnections = true;
+      return listing?.connections ?? [];
+    });
     const outcome = this.#command(words, stdin, config, table);
-    const leftOut = content.leftOut.map(({ service, reason }) => `millrace: service ${service} is not in the table: ${reason}\n`);
-    const shown = words.verbose ? { ...outcome, stderr: `${leftOut.join('')}${outcome.stderr}` } : outcome;
-    return [shown, operationsFor(config, content, table, this.#marks)];
+    const services = content.leftOut.map(({ service, reason }) => `service ${service} is not in the table: ${reason}`);
+    const leftOut = [...services, ...(listing?.leftOut ?? [])].map((note) => `millrace: ${note}\n`);
+    return {
+      outcome: words.verbose ? { ...outcome, stderr: `${leftOut.join('')}${outcome.stderr}` } : outcome,
+      operations: operationsFor(config, content, table, this.#marks),
+      wantsConnections,
+    };
   }
 
   /** The same as before while the configuration is the same: listings come more often than changes. */
@@ -154,10 +180,10 @@ export class IpvsDoor {
     return this.#shown.content;
   }
 
-  #table(content: TableContent): IpvsTable {
+  #table(content: TableContent, connections: CounterSource['connections']): IpvsTable {
     return new IpvsTable({
       ...content,
-      counters: this.#traffic.source(this.#options.connections ?? (() => [])),
+      counters: this.#traffic.source(connections),
       schedulers: SCHEDULERS.map(({ name }) => name),
       engines: [],
     });
@@ -166,7 +192,7 @@ export class IpvsDoor {
   #command({ argv, dialect }: OwnWords, stdin: string, config: Config, table: IpvsTable): IpvsadmOutcome {
     if (argv[0] === '--proc') return this.#proc(argv[1], table);
     let [stdout, stderr] = ['', ''];
-    const facts = { config, marks: this.#marks, dialect, connections: this.#options.connections !== undefined };
+    const facts = { config, marks: this.#marks, dialect };
     const { exitCode } = runIpvsadm(
       argv,
       {
@@ -194,8 +220,6 @@ export class IpvsDoor {
     if (name === 'ip_vs') return { stdout: procTable(table), stderr: '', exitCode: 0 };
     if (name === 'ip_vs_stats') return { stdout: procStats(this.#traffic.all()), stderr: '', exitCode: 0 };
     if (name !== 'ip_vs_conn') return refused(2, `there is no file ${name ?? ''}: files are ip_vs, ip_vs_conn and ip_vs_stats`);
-    if (this.#options.connections === undefined)
-      return refused(255, 'connections cannot be listed: the dataplane has no listing of sessions yet');
     return { stdout: procConnections(table), stderr: '', exitCode: 0 };
   }
 }

@@ -18,8 +18,6 @@ export interface RefusalFacts {
   readonly config: Config;
   readonly marks: KnownMarks;
   readonly dialect: Dialect;
-  /** Whether connections can be listed. */
-  readonly connections: boolean;
 }
 
 function markRefusal({ key, command }: Request, table: IpvsTable, { marks }: RefusalFacts): string | undefined {
@@ -66,8 +64,8 @@ export function refusalOf(request: Request, table: IpvsTable, facts: RefusalFact
     case 'start-daemon':
       return 'there is no synchronisation of connections: with scheduler mh or sh every node sends a client to the same server';
     case 'list':
-      return given.has('connection') && !facts.connections
-        ? 'connections cannot be listed: the dataplane has no listing of sessions yet'
+      return facts.dialect === 'dpvs' && given.has('connection') && given.has('persistent-conn')
+        ? '--persistent-conn: templates of persistence are not listed; leave it out for the connections'
         : undefined;
     case 'add-service':
     case 'edit-service': {

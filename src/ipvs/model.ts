@@ -112,6 +112,8 @@ export interface Connection {
   readonly expires: number;
   /** Persistence engine and what it knows, both without white space. */
   readonly engine?: { readonly name: string; readonly data: string };
+  /** What DPVS shows beside: the worker, and where the server's answers go. */
+  readonly dpvs?: { readonly worker: number; readonly local: ServerKey };
 }
 
 /** Where the numbers of the listings come from. */

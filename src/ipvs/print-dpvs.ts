@@ -1,10 +1,12 @@
-// The listings that DPVS's ipvsadm has beyond those of ipvsadm: local addresses, and clients that are refused or let in.
+// The listings that DPVS's ipvsadm has beyond those of ipvsadm, or its own way: local addresses, clients that are refused or let in,
+// connections with their local addresses.
 // Guarantees: DPVS's columns; reads the table and changes nothing. CONFLICTS and CONNS of local addresses are not counted here: "-".
 // Thread: the table's.
 // Source: iqiyi/dpvs, tools/ipvsadm, version 1.9.8.
 import { formatAddress } from './address.js';
 import { formatAddressPort } from './format.js';
-import type { AccessListName, Protocol, Service } from './model.js';
+import type { AccessListName, Connection, Protocol, Service } from './model.js';
+import type { Resolver } from './names.js';
 import { compareServices, sorted } from './order.js';
 import type { IpvsTable } from './table.js';
 
@@ -32,6 +34,26 @@ export function listLocalAddresses(table: IpvsTable, service: Service | undefine
   });
   if (blocks.length === 0) return '';
   return [columns(['VIP:VPORT', 'TOTAL', 'SNAT_IP', 'CONFLICTS', 'CONNS'], widths), ...blocks.flat()].join('');
+}
+
+const CONNECTION_PROTOCOLS: Record<Connection['protocol'], Protocol | undefined> = { TCP: 6, UDP: 17, SCTP: 132, IP: undefined };
+
+/** Modes that keep the client's address have it for their local one. */
+function connectionLine(connection: Connection, resolver: Resolver | undefined): string {
+  const { protocol, client, virtual, server, state, expires, dpvs } = connection;
+  const ends = [client, virtual, dpvs?.local ?? client, server].map((end) =>
+    formatAddressPort(end, CONNECTION_PROTOCOLS[protocol], resolver),
+  );
+  const head = `[${dpvs?.worker ?? 0}]${protocol.toLowerCase().padEnd(3)}`;
+  return columns([head, `${expires}s`, state, ...ends], [0, 6, 11, 18, 18, 18]);
+}
+
+/** -L -c: without a title. `resolver` undefined: numbers only. */
+export function listDpvsConnections(table: IpvsTable, resolver: Resolver | undefined): string {
+  return table.counters
+    .connections()
+    .map((connection) => connectionLine(connection, resolver))
+    .join('');
 }
 
 /** -B and -W; `service` undefined: of all services. */

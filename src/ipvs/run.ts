@@ -11,7 +11,7 @@ import type { CommandName, Dialect } from './option-table.js';
 import { BadOption, parseRequest, type Request } from './options.js';
 import type { Columns, ListFormat } from './print.js';
 import { listAll, listConnections, listDaemons, listService, listTimeouts, saveAll } from './print.js';
-import { listClients, listLocalAddresses } from './print-dpvs.js';
+import { listClients, listDpvsConnections, listLocalAddresses } from './print-dpvs.js';
 import { restoreLines } from './restore.js';
 import type { IpvsTable } from './table.js';
 import { TRY_HELP } from './usage.js';
@@ -53,8 +53,10 @@ function serviceOf(request: Request, table: IpvsTable): Service {
 function list(request: Request, io: IpvsadmIo, table: IpvsTable): void {
   const { given } = request;
   const format = formatOf(given, io);
-  if (given.has('connection')) io.stdout(listConnections(table, format));
-  else if (given.has('service-address')) {
+  if (given.has('connection')) {
+    const list = format.dialect === 'dpvs' ? listDpvsConnections(table, format.resolver) : listConnections(table, format);
+    io.stdout(list);
+  } else if (given.has('service-address')) {
     io.stdout(listService(table, serviceOf(request, table), format));
   } else if (given.has('timeout')) io.stdout(listTimeouts(table));
   else if (given.has('daemon')) io.stdout(listDaemons(table));

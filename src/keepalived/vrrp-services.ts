@@ -1,5 +1,6 @@
 // Which services belong to which vrrp_instance, and which of them are in force in a given state.
-// Guarantees: pure; a service none of whose addresses is in an instance is always in force.
+// Guarantees: pure; a service none of whose addresses is in an instance is always in force. A service that is elsewhere stays, so that its
+// servers are checked and sessions that still arrive are served; the link hears nothing of it.
 // Thread: any; no state.
 import { parseAddress } from '../config/address.js';
 import type { Config, ServiceConfig } from '../config/schema.js';
@@ -29,14 +30,14 @@ export function instancesByAddress(statements: readonly Statement[]): ReadonlyMa
   return found;
 }
 
-/** The configuration with the services whose addresses are here; of a list of matches, those. */
+/** The configuration with the services whose addresses are elsewhere silent; of a list of matches only those that are here. */
 export function inForce(config: Config, instances: ReadonlyMap<string, string>, states: VrrpStates): Config {
   const isHere = (address: string | undefined): boolean => {
     const instance = instances.get(address === undefined ? '' : (parseAddress(address)?.text ?? ''));
     return instance === undefined || states.get(instance) === 'MASTER';
   };
   const services = config.services.flatMap((service): ServiceConfig[] => {
-    if (service.match === undefined) return isHere(service.address) ? [service] : [];
+    if (service.match === undefined) return [isHere(service.address) ? service : { ...service, announce: false }];
     const match = service.match.filter(({ destination }) => isHere(destination));
     return match.length === 0 ? [] : [{ ...service, match }];
   });

@@ -49,6 +49,16 @@ test('listings, counters, rates, weights, -S, -C and -R', async () => {
       expect([inBytes, outBytes].every((bytes) => bytes > 160 * connections)).toBe(true);
     }
 
+    const connections = (await must('-Lnc')).split('\n').slice(2, -1);
+    expect(connections).toHaveLength(20);
+    for (const line of connections)
+      expect(line).toMatch(/^TCP [0-9]{2}:[0-9]{2} {2}[A-Z_]+ +[0-9.]+:[0-9]+ +[0-9.]+:80 +[0-9.]+:80$/);
+    const to = (lines: readonly string[], server: string) => lines.filter((line) => line.endsWith(` ${server}:80`)).length;
+    expect([to(connections, servers.rs1), to(connections, servers.rs2)]).toEqual([rs1[0], rs2[0]]);
+    const dpvs = (await must('--dpvs -Lnc')).split('\n').slice(0, -1);
+    expect([dpvs.length, to(dpvs, servers.rs1)]).toEqual([20, rs1[0]]);
+    for (const line of dpvs) expect(line).toMatch(/^\[[0-9]\]tcp [0-9]+s +[A-Z_]+ +(?:[0-9.]+:[0-9]+ +){3}[0-9.]+:80$/);
+
     await must(`-e ${service} -r ${servers.rs2}:80 --fullnat -w 0`);
     expect((await get(10)).byServer).toEqual({ rs1: 10 });
     expect((await numbersOf('-Ln --stats', servers.rs2))[0]).toBe(rs2[0]);

@@ -37,7 +37,7 @@ async function names(what: string, service: string | undefined, options: TargetW
     const signal = AbortSignal.timeout(PATIENCE);
     const client = clientOf(options, PATIENCE);
     const found =
-      what === 'servers' && service !== undefined
+      what === 'servers' && service !== undefined && service !== ''
         ? (await client.call('service', { params: { service }, signal })).servers.map(({ server }) => server)
         : (await client.call('services', { signal })).flatMap(({ name, servers }) =>
             what === 'services' ? [name] : servers.map(({ server }) => server),

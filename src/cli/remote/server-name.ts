@@ -14,8 +14,8 @@ export function parseServer(text: string): { readonly address: string; readonly 
   return digits === undefined ? { address: address.text } : { address: address.text, port };
 }
 
-/** Asks the daemon only when no port is written. */
-export async function resolveServer(client: ApiClient, service: string, text: string): Promise<string> {
+/** Asks the daemon only when no port is written. `service` undefined: a server of any. */
+export async function resolveServer(client: ApiClient, service: string | undefined, text: string): Promise<string> {
   const parsed = parseServer(text);
   if (parsed === undefined) {
     throw createError('MILLRACE_E_INPUT_INVALID', `${JSON.stringify(text)} is no server`, {
@@ -24,15 +24,18 @@ export async function resolveServer(client: ApiClient, service: string, text: st
   }
   const { address, port } = parsed;
   if (port !== undefined) return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
-  const { servers } = await client.call('service', { params: { service } });
-  const found = servers.filter((server) => server.address === address);
-  if (found.length === 1 && found[0] !== undefined) return found[0].server;
-  const list = (found.length === 0 ? servers : found).slice(0, 8).map(({ server }) => server);
+  const services =
+    service === undefined ? await client.call('services') : [await client.call('service', { params: { service } })];
+  const servers = services.flatMap((each) => each.servers);
+  const found = [...new Set(servers.flatMap((server) => (server.address === address ? [server.server] : [])))];
+  if (found.length === 1 && found[0] !== undefined) return found[0];
+  const list = found.length === 0 ? [...new Set(servers.map(({ server }) => server))] : found;
+  const where = service === undefined ? 'there are' : `service "${service}" has`;
   throw createError(
     'MILLRACE_E_INPUT_INVALID',
     found.length === 0
-      ? `service "${service}" has no server ${address}`
-      : `service "${service}" has ${found.length} servers with the address ${address}`,
-    { remedy: list.length === 0 ? 'The service has no servers.' : `Write one of ${list.join(', ')}.` },
+      ? `${service === undefined ? 'there is' : where} no server ${address}`
+      : `${where} ${found.length} servers with the address ${address}`,
+    { remedy: list.length === 0 ? 'There are no servers.' : `Write one of ${list.slice(0, 8).join(', ')}.` },
   );
 }

@@ -10,12 +10,12 @@ export type ServerRow = ServerViewBody & { readonly service: string };
 export type HealthBody = Reply<'health'>;
 export type WorkersBody = Reply<'workers'>;
 
-function column<Row>(title: string, value: (row: Row) => string | number, align: 'left' | 'right' = 'left'): Column<Row> {
+export function column<Row>(title: string, value: (row: Row) => string | number, align: 'left' | 'right' = 'left'): Column<Row> {
   return { title, value: (row) => plain(String(value(row))), align };
 }
 
 /** Like column(), for cells that are coloured. */
-function painted<Row>(title: string, value: (row: Row) => string): Column<Row> {
+export function painted<Row>(title: string, value: (row: Row) => string): Column<Row> {
   return { title, value };
 }
 

@@ -526,6 +526,28 @@ TEST(TableBuilder, UpdatesOfOneServiceLeadWhereWholeConfigurationsDo) {
   }
 }
 
+TEST(TableBuilder, AServiceThatStandsByKeepsItsAddressAndIsSilent) {
+  Builder b;
+  ServiceConfig web = service("192.0.2.1", {server("10.0.0.1")}), tls = web;
+  tls.name = "tls";
+  tls.port = be16(443);
+  b.apply({web, tls});
+  const auto has = [](const std::vector<IpAddress>& list) { return std::count(list.begin(), list.end(), ip("192.0.2.1")) != 0; };
+  EXPECT_TRUE(has(b->announced_addresses()));
+  const std::uint64_t before = b->membership();
+  web.announced = false;
+  b.update({web});
+  EXPECT_GT(b->membership(), before) << "the announcer must hear of it";
+  EXPECT_TRUE(has(b->announced_addresses())) << "another service of the address speaks";
+  tls.announced = false;
+  b.update({tls});
+  EXPECT_FALSE(has(b->announced_addresses()));
+  EXPECT_TRUE(has(b->owned_addresses())) << "what still arrives is served";
+  web.announced = true;
+  b.update({web});
+  EXPECT_TRUE(has(b->announced_addresses()));
+}
+
 TEST(TableBuilder, AnUpdateOfAServiceThatIsNotThereIsRefusedAndChangesNothing) {
   Builder b;
   b.apply({service("192.0.2.1", {server("10.0.0.1")})});

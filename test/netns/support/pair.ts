@@ -136,7 +136,10 @@ export class Pair implements AsyncDisposable {
     const [fifo, conf, base, rest] = [file('fifo'), file('keepalived.conf'), file('base.yaml'), file('vrrp.conf')];
     writeFileSync(conf, keepalivedConf(node, fifo));
     const links = `workers: 1\ninterfaces: [{ name: eth0 }]\nlocalAddresses: [${locals[node]}]\n`;
-    writeFileSync(base, `${links}sessions: { maxPerWorker: 4096 }\ndataplane: { framesPerWorker: 4096, ringSize: 1024 }\n`);
+    writeFileSync(
+      base,
+      `${links}api: { socket: none }\nsessions: { maxPerWorker: 4096 }\ndataplane: { framesPerWorker: 4096, ringSize: 1024 }\n`,
+    );
     const millrace = [...millraceProgram(), 'import', conf, '--base', base, '--out', file('unused.yaml'), '--remainder', rest];
     await runChecked(inside(node, [...millrace, '--strict']));
     const serve = [...millraceProgram(), 'run', '--run-as', conf, '--base', base, '--vrrp-fifo', fifo, '--json'];

@@ -246,6 +246,78 @@ test('workers and interfaces', async () => {
   expect(interfaces.json[0]).toMatchObject({ name: 'wan', xdp: { received: expect.stringMatching(/^[0-9]+$/) } });
 });
 
+/** A session as the dataplane has it. */
+const row = {
+  ...{ client: '198.51.100.7', clientPort: 4242, vip: '203.0.113.10', vipPort: 80, local: '192.0.2.101', localPort: 1025 },
+  ...{ server: '192.0.2.11', serverPort: 8080, service: 0, serverSlot: 0, worker: 1, expires: 59_999, packetsIn: 3 },
+  ...{ packetsOut: 2, protocol: 6, state: 1, mode: 0 },
+};
+
+test('sessions are listed page by page, counted and ended', async () => {
+  api.binding.sessionPage = { rows: [row], matched: 1, next: { worker: 1, id: 8 } };
+  const { json } = await call('sessions', {}, {}, '?service=web&client=198.51.100.0/24&protocol=tcp&limit=1');
+  expect(json).toEqual({
+    sessions: [
+      {
+        ...{ protocol: 'tcp', client: '198.51.100.7:4242', vip: '203.0.113.10:80', local: '192.0.2.101:1025' },
+        ...{ server: '192.0.2.11:8080', service: 'web', mode: 'fullnat', state: 'ESTABLISHED', expires: 59, packetsIn: 3 },
+        ...{ packetsOut: 2, worker: 1 },
+      },
+    ],
+    cursor: '1-8',
+  });
+  api.binding.sessionPage = { rows: [], matched: 7 };
+  expect((await call('sessions', {}, {}, '?cursor=1-8&server=192.0.2.11:8080&clientPort=4242')).json).toEqual({ sessions: [] });
+  expect((await call('countSessions')).json).toEqual({ sessions: 7 });
+  expect((await call('endSessions', {}, { body: { service: 'dns' } })).json).toEqual({ sessions: 7 });
+  expect((await call('endSessions', {}, { body: { all: true } })).json).toEqual({ sessions: 7 });
+  expect(api.binding.sessionRequests).toMatchObject([
+    { services: [0], client: '198.51.100.0/24', protocol: 6, limit: 1, fromWorker: 0, fromId: 0, end: false },
+    { servers: [0], clientPort: 4242, limit: 100, fromWorker: 1, fromId: 8, end: false },
+    { services: [], limit: 0, end: false },
+    { services: [1], limit: 0, end: true },
+    { services: [], limit: 0, end: true },
+  ]);
+});
+
+test.each([
+  ['service=wbe', 422, 'MILLRACE_E_INPUT_INVALID', 'there is no service "wbe"'],
+  ['server=192.0.2.99:80', 422, 'MILLRACE_E_INPUT_INVALID', 'there is no server "192.0.2.99:80"'],
+  ['client=somewhere', 422, 'MILLRACE_E_INPUT_INVALID', 'neither an address nor a prefix'],
+  ['clientPort=0', 400, 'MILLRACE_E_REQUEST_INVALID', 'clientPort'],
+  ['protocol=ip', 400, 'MILLRACE_E_REQUEST_INVALID', 'protocol'],
+  ['clint=192.0.2.1', 400, 'MILLRACE_E_REQUEST_INVALID', 'clint'],
+])('sessions of "%s" are neither listed nor counted', async (query, status, code, message) => {
+  for (const path of ['/api/v1/sessions', '/api/v1/sessions/count']) {
+    expect((await refused('GET', `${path}?${query}`, status, code)).json.error.message).toContain(message);
+  }
+  expect(api.binding.sessionRequests).toEqual([]);
+});
+
+test.each([
+  ['cursor=next', 422, 'MILLRACE_E_INPUT_INVALID'],
+  ['cursor=0-4294967295', 422, 'MILLRACE_E_INPUT_INVALID'],
+  ['cursor=0-111111111111111', 400, 'MILLRACE_E_REQUEST_INVALID'],
+  ['cursor=0-11111111111', 422, 'MILLRACE_E_INPUT_INVALID'],
+  ['limit=0', 400, 'MILLRACE_E_REQUEST_INVALID'],
+  ['limit=10001', 400, 'MILLRACE_E_REQUEST_INVALID'],
+])('a page with %s is refused', async (query, status, code) => {
+  await refused('GET', `/api/v1/sessions?${query}`, status, code);
+  expect(api.binding.sessionRequests).toEqual([]);
+});
+
+test('no session is ended by accident', async () => {
+  const path = '/api/v1/sessions/end';
+  for (const body of [{}, { all: false }]) {
+    const { json } = await refused('POST', path, 400, 'MILLRACE_E_REQUEST_INVALID', { body });
+    expect(json.error).toMatchObject({ message: 'this would end every session', remedy: expect.stringContaining('"all": true') });
+  }
+  await refused('POST', path, 400, 'MILLRACE_E_REQUEST_INVALID');
+  await refused('POST', path, 400, 'MILLRACE_E_REQUEST_INVALID', { body: { servce: 'web' } });
+  await refused('POST', path, 422, 'MILLRACE_E_INPUT_INVALID', { body: { service: 'wbe' } });
+  expect(api.binding.sessionRequests).toEqual([]);
+});
+
 test('ipvsadm and explain', async () => {
   const { json } = await call('ipvsadm', {}, { body: { arguments: ['-R'], stdin: '-A -t 203.0.113.1:80' } });
   expect(json.stdout).toBe('-R|-A -t 203.0.113.1:80');

@@ -76,6 +76,7 @@ test('check --effective: defaults are there, in the order of the reference', asy
     'workers',
     'interfaces',
     'dataplane',
+    'daemon',
     'sessions',
     'localAddresses',
     'tunnelSources',
@@ -84,6 +85,7 @@ test('check --effective: defaults are there, in the order of the reference', asy
     'routes',
     'neighbours',
     'snat',
+    'logs',
     'services',
   ]);
 });

@@ -56,6 +56,8 @@ test('parameters are encoded, the body is JSON, the query and If-Match are sent'
 test('whatever a parameter holds, it stays one segment of the path', () => {
   fc.assert(
     fc.property(fc.string({ minLength: 1, unit: 'grapheme' }), (word) => {
+      // URL takes these for steps of the path, however they are written; no name is one of them.
+      fc.pre(word !== '.' && word !== '..');
       const url = new URL(pathOf(ENDPOINTS.service, { params: { service: word } }), 'http://localhost');
       const segments = url.pathname.split('/');
       expect(segments.slice(0, 4)).toEqual(['', 'api', 'v1', 'services']);

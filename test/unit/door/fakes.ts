@@ -5,6 +5,7 @@ import type { Config, ConfigInput } from '../../../src/config/schema.js';
 import { validateConfig } from '../../../src/config/validate.js';
 import { diffConfigs } from '../../../src/control/diff.js';
 import * as edit from '../../../src/control/edit.js';
+import type { SessionFilter, SessionList, SessionPaging, SessionView } from '../../../src/control/sessions.js';
 import type { ServerStats, Stats } from '../../../src/control/stats.js';
 import { IpvsDoor, type IpvsDoorOptions } from '../../../src/door/ipvs-door.js';
 import { createError } from '../../../src/errors.js';
@@ -102,6 +103,46 @@ export class FakeBalancer {
   stats(): Pick<Stats, 'services' | 'servers'> {
     return { services: [], servers: this.servers };
   }
+
+  listed: readonly SessionView[] = [];
+  /** Rows of a page at most, as where a worker ends. */
+  pageSize = Number.POSITIVE_INFINITY;
+  /** Every page that was asked for. */
+  readonly pages: SessionPaging[] = [];
+  /** In place of an answer. */
+  failure: Error | undefined;
+
+  async sessions(_filter: SessionFilter = {}, page: SessionPaging = {}): Promise<SessionList> {
+    this.pages.push(page);
+    if (this.failure !== undefined) throw this.failure;
+    const from = Number((page.cursor ?? '0-0').split('-')[1]);
+    const next = from + Math.min(page.limit ?? 100, this.pageSize);
+    const sessions = this.listed.slice(from, next);
+    return next < this.listed.length ? { sessions, cursor: `0-${next}` } : { sessions };
+  }
+
+  async countSessions(): Promise<number> {
+    return this.listed.length;
+  }
+}
+
+/** A session of full NAT; all that is not given is as it is. */
+export function session(given: Partial<SessionView> = {}): SessionView {
+  return {
+    protocol: 'tcp',
+    client: '10.0.1.2:40000',
+    vip: '10.0.9.1:80',
+    local: '10.0.2.101:1025',
+    server: '10.0.2.11:8080',
+    service: 'web',
+    mode: 'fullnat',
+    state: 'ESTABLISHED',
+    expires: 899,
+    packetsIn: 3,
+    packetsOut: 2,
+    worker: 0,
+    ...given,
+  };
 }
 
 export interface Door {

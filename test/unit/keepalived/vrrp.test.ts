@@ -87,7 +87,7 @@ test('what is no fifo is refused', () => {
   expect(follow).toThrowError(expect.objectContaining({ code: 'MILLRACE_E_INPUT_INVALID' }));
 });
 
-test('services are in force where their addresses are', () => {
+test('services are announced where their addresses are', () => {
   const vrrp = (name: string, ...lines: string[]) =>
     `vrrp_instance ${name} {\n virtual_ipaddress {\n${lines.join('\n')}\n }\n}\n`;
   const text = `${vrrp('A', '192.0.2.1/24 dev eth0', '2001:DB8::1')}${vrrp('B', '192.0.2.2')}virtual_server 192.0.2.1 80 {\n}\n`;
@@ -112,7 +112,11 @@ test('services are in force where their addresses are', () => {
     ],
   });
   const names = (known: Record<string, VrrpState>) =>
-    inForce(config, instances, new Map(Object.entries(known))).services.map(({ name, match }) => `${name}${match?.length ?? ''}`);
+    inForce(config, instances, new Map(Object.entries(known)))
+      .services.filter(({ announce }) => announce !== false)
+      .map(({ name, match }) => `${name}${match?.length ?? ''}`);
+  // Those that are elsewhere are there, for their checks.
+  expect(inForce(config, instances, new Map()).services.map(({ name }) => name)).toEqual(['a', 'a6', 'b', 'free']);
   expect(names({})).toEqual(['free']);
   expect(names({ A: 'MASTER', B: 'BACKUP' })).toEqual(['a', 'a6', 'free', 'both1']);
   expect(names({ A: 'FAULT', B: 'MASTER' })).toEqual(['b', 'free', 'both1']);

@@ -64,6 +64,24 @@ export function statusView(extra: Partial<StatusViewBody> = {}): StatusViewBody 
   };
 }
 
+export function sessionView(extra: Partial<Reply<'sessions'>['sessions'][number]> = {}): Reply<'sessions'>['sessions'][number] {
+  return {
+    protocol: 'tcp',
+    client: '198.51.100.7:4242',
+    vip: '203.0.113.10:80',
+    local: '192.0.2.101:1025',
+    server: '192.0.2.11:8080',
+    service: 'web',
+    mode: 'fullnat',
+    state: 'ESTABLISHED',
+    expires: 899,
+    packetsIn: 3,
+    packetsOut: 2,
+    worker: 0,
+    ...extra,
+  };
+}
+
 export function workerView(worker: number, scale = 1): Reply<'workers'>[number] {
   return {
     worker,
