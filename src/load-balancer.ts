@@ -5,14 +5,21 @@
 import { EventEmitter } from 'node:events';
 import type { Config, ConfigInput, ServiceConfig } from './config/schema.js';
 import { type NativeConfig, type Presentation, serviceToNative } from './config/to-native.js';
-import { type Availabilities, keepKnown, presentService, type ServiceAvailability } from './control/availability.js';
+import { type Availabilities, presentService, type ServiceAvailability } from './control/availability.js';
 import { CrowdedServices } from './control/crowded-services.js';
 import { type ConfigChanges, diffConfigs } from './control/diff.js';
 import * as edit from './control/edit.js';
 import { fixedChanges } from './control/fixed.js';
 import { type LogSource, logSourceOf } from './control/log-source.js';
 import { abortable, SerialQueue } from './control/serial-queue.js';
-import { type SessionFilter, type SessionList, type SessionPaging, sessionList, sessionRequest } from './control/sessions.js';
+import {
+  pageRequest,
+  type SessionFilter,
+  type SessionList,
+  type SessionPaging,
+  sessionList,
+  sessionRequest,
+} from './control/sessions.js';
 import { type PlainCounter, type Stats, StatsReader } from './control/stats.js';
 import { TableWriter } from './control/table-writer.js';
 import { dataplaneStartChannel, dataplaneStopChannel, healthTransitionChannel } from './diagnostics.js';
@@ -26,6 +33,7 @@ import type {
   NativeInterfaceStatus,
   NativeSessionPage,
   NativeSessionRequest,
+  NativeSlotMap,
 } from './native-binding.js';
 
 export interface OperationOptions {
@@ -92,6 +100,8 @@ export class LoadBalancer {
   readonly #plan: NativeConfig;
   readonly #dataplane: NativeDataplane;
   readonly #queue = new SerialQueue();
+  /** Each of them holds a thread of Node's pool while workers answer: more at a time would keep changes and files waiting. */
+  readonly #queries = new SerialQueue();
   readonly #crowded = new CrowdedServices();
   readonly #watching: NodeJS.Timeout;
   readonly #reader: StatsReader;
@@ -221,7 +231,7 @@ export class LoadBalancer {
   setWeight(service: string, server: edit.ServerRef, weight: number, options: OperationOptions = {}): Promise<AppliedEvent> {
     return this.#inTurn(async () => {
       const config = edit.setWeight(this.#config, service, server, weight);
-      await this.#writeServices(config, [service]);
+      await this.#writeServices(config, this.#foreseen(config.services.filter(({ name }) => name === service)));
       return this.#enter(config, { servicesAdded: [], servicesRemoved: [], servicesChanged: [service], otherChanged: false });
     }, options);
   }
@@ -244,7 +254,7 @@ export class LoadBalancer {
 
   /** The services as the dataplane has them now: without servers that health checks took out, with weights of now. To be read only. */
   presentedServices(): readonly ServiceConfig[] {
-    return this.#config.services.map(this.#presentation);
+    return this.#config.services.map((service) => presentService(service, this.availability(service)));
   }
 
   #tellHealth(event: HealthEvent): void {
@@ -260,15 +270,7 @@ export class LoadBalancer {
     // Behind the end in the queue it would wait for the end, which waits for it.
     if (this.closed) return Promise.resolve();
     return this.#queue.run(async () => {
-      if (this.closed) return;
-      const before = this.#availability;
-      this.#availability = new Map([...before, ...found]);
-      try {
-        await this.#writeServices(this.#config, [...found.keys()]);
-      } catch (error) {
-        this.#availability = before;
-        throw error;
-      }
+      if (!this.closed) await this.#writeServices(this.#config, found);
     });
   }
 
@@ -278,28 +280,42 @@ export class LoadBalancer {
    * @throws MILLRACE_E_INPUT_INVALID for a service, server, prefix or cursor that is none.
    */
   async sessions(filter: SessionFilter = {}, page: SessionPaging = {}): Promise<SessionList> {
-    this.#refuseWhenClosed();
-    const slots = this.#tables.slots;
-    return sessionList(slots, await this.#askSessions(sessionRequest(slots, filter, { limit: 100, ...page })));
+    return this.#askSessions(
+      (slots) => pageRequest(slots, filter, page),
+      (answer, slots) => sessionList(slots, answer),
+    );
   }
 
   /** How many there are. */
   async countSessions(filter: SessionFilter = {}): Promise<number> {
-    return (await this.#askSessions(sessionRequest(this.#tables.slots, filter, { limit: 0 }))).matched;
+    return this.#askSessions(
+      (slots) => sessionRequest(slots, filter),
+      ({ matched }) => matched,
+    );
   }
 
   /** Ends sessions and tells how many: of TCP both sides are reset with the next packet of either, others are gone at once. */
   async endSessions(filter: SessionFilter): Promise<number> {
-    return (await this.#askSessions({ ...sessionRequest(this.#tables.slots, filter, { limit: 0 }), end: true })).matched;
+    return this.#askSessions(
+      (slots) => ({ ...sessionRequest(slots, filter), end: true }),
+      ({ matched }) => matched,
+    );
   }
 
-  async #askSessions(request: NativeSessionRequest): Promise<NativeSessionPage> {
-    this.#refuseWhenClosed();
-    try {
-      return await this.#dataplane.sessions(request);
-    } catch (error) {
-      throw fromNativeError(error);
-    }
+  #askSessions<T>(
+    request: (slots: NativeSlotMap) => NativeSessionRequest,
+    read: (answer: NativeSessionPage, slots: NativeSlotMap) => T,
+  ): Promise<T> {
+    return this.#queries.run(async () => {
+      this.#refuseWhenClosed();
+      const { slots } = this.#tables;
+      const wanted = request(slots);
+      try {
+        return read(await this.#dataplane.sessions(wanted), slots);
+      } catch (error) {
+        throw fromNativeError(error);
+      }
+    });
   }
 
   /** All counters of now; after close() those of the end. Reads native memory, stops nothing. */
@@ -384,7 +400,8 @@ export class LoadBalancer {
   #change(next: () => Promise<Config>, options: ApplyOptions): Promise<AppliedEvent> {
     return this.#inTurn(async () => {
       const config = await next();
-      const plan = this.#parts.plan(config, this.#plan, this.#presentation);
+      const foreseen = this.#foreseen(config.services);
+      const plan = this.#parts.plan(config, this.#plan, (service) => presentService(service, foreseen.get(service.name)));
       refuseFixedChanges(this.#plan, plan);
       // Reading a file takes a while, and closing or aborting may have come in between: nothing has reached the dataplane yet.
       this.#refuseWhenClosed();
@@ -392,6 +409,7 @@ export class LoadBalancer {
       const changes = diffConfigs(this.#config, config);
       if (options.dryRun) return { generation: this.#tables.slots.generation, changes };
       await this.#tables.write(plan.tables);
+      this.#availability = foreseen;
       return this.#enter(config, changes);
     }, options);
   }
@@ -403,19 +421,24 @@ export class LoadBalancer {
     }, signal);
   }
 
-  readonly #presentation: Presentation = (service) => presentService(service, this.availability(service));
+  /** What services that are about to be configured so will be shown as: a drain or `alpha` counts from the first moment on. */
+  #foreseen(services: readonly ServiceConfig[]): Availabilities {
+    return new Map(services.map((service) => [service.name, this.#health.foresee(service)]));
+  }
 
-  /** Only services of `config` that are found by what they were found by. */
-  #writeServices(config: Config, names: readonly string[]): Promise<unknown> {
-    const wanted = new Set(names);
-    const services = config.services.filter((service) => wanted.has(service.name));
-    return this.#tables.writeServices(services.map((service) => serviceToNative(this.#presentation(service), config)));
+  /** Shows the services of `config` that `said` speaks of as it says; only those that are found by what they were found by. */
+  async #writeServices(config: Config, said: Availabilities): Promise<void> {
+    const services = config.services.filter((service) => said.has(service.name));
+    await this.#tables.writeServices(
+      services.map((service) => serviceToNative(presentService(service, said.get(service.name)), config)),
+    );
+    const shown = services.map(({ name }): [string, ServiceAvailability | undefined] => [name, said.get(name)]);
+    this.#availability = new Map([...this.#availability, ...shown]);
   }
 
   #enter(config: Config, changes: ConfigChanges): AppliedEvent {
     const event = { generation: this.#tables.slots.generation, changes };
     this.#config = config;
-    this.#availability = keepKnown(this.#availability, config);
     this.events.emit('applied', event);
     this.#health.configure(config);
     return event;

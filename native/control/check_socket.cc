@@ -57,6 +57,10 @@ Result<int> open_check_socket(const CheckSocketOptions& options) {
   if (options.mark != 0 && setsockopt(fd, SOL_SOCKET, SO_MARK, &options.mark, sizeof options.mark) != 0) {
     return refused(fd, "packets of a health check cannot be marked (CAP_NET_ADMIN)");
   }
+  // The port is chosen by connect(), which knows the other end: ports that wait in TIME_WAIT for other servers can be used. A kernel that
+  // does not know this chooses now.
+  const int later = 1;
+  if (options.kind == CheckSocketKind::kStream) (void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &later, sizeof later);
   if (!options.bind_address.empty() && !bind_to(fd, options.ipv6, options.bind_address)) {
     return refused(fd, "a health check cannot come from " + options.bind_address);
   }
@@ -73,7 +77,9 @@ Result<void> notify_service_manager(const std::string& socket_name, const std::s
   if (socket_name[0] == '@') address.sun_path[0] = '\0';
   const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + socket_name.size());
   const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  const bool sent = fd >= 0 && sendto(fd, text.data(), text.size(), MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&address), length) ==
+  // Never waits: a service manager that does not read is no reason for the event loop to stand still.
+  const int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
+  const bool sent = fd >= 0 && sendto(fd, text.data(), text.size(), flags, reinterpret_cast<const sockaddr*>(&address), length) ==
                                    static_cast<ssize_t>(text.size());
   const int error = errno;
   if (fd >= 0) close(fd);

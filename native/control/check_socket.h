@@ -1,6 +1,6 @@
 // Sockets of health checks with what Node's own cannot have: an interface, a firewall mark, ICMP echo. And the datagrams by which a
 // service manager learns that the daemon lives.
-// Guarantees: what comes back is not connected, does not block, and closes over exec.
+// Guarantees: what comes back is not connected, does not block, and closes over exec; a datagram to the service manager does not wait.
 // Thread: any JavaScript thread; no state.
 #pragma once
 

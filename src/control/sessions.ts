@@ -59,13 +59,23 @@ export interface SessionList {
 const PROTOCOLS = { tcp: 6, udp: 17, sctp: 132, icmp: 1, icmpv6: 58, esp: 50, ah: 51 } as const;
 
 const MAX_LIMIT = 10_000;
+const DEFAULT_LIMIT = 100;
 
 function refuse(message: string, remedy: string): Error {
   return createError('MILLRACE_E_INPUT_INVALID', message, { remedy });
 }
 
-/** What the dataplane is asked. Throws MILLRACE_E_INPUT_INVALID. */
-export function sessionRequest(slots: NativeSlotMap, filter: SessionFilter, page: SessionPaging): NativeSessionRequest {
+/** What the dataplane is asked for a page. Throws MILLRACE_E_INPUT_INVALID. */
+export function pageRequest(slots: NativeSlotMap, filter: SessionFilter, page: SessionPaging): NativeSessionRequest {
+  const limit = page.limit ?? DEFAULT_LIMIT;
+  if (!Number.isInteger(limit) || limit < 1 || limit > MAX_LIMIT) {
+    throw refuse(`a page of ${limit} sessions is not possible`, `Ask for 1 to ${MAX_LIMIT}.`);
+  }
+  return { ...sessionRequest(slots, filter), ...cursorOf(page.cursor), limit };
+}
+
+/** What the dataplane is asked about all sessions that meet the filter, without a list of them. Throws MILLRACE_E_INPUT_INVALID. */
+export function sessionRequest(slots: NativeSlotMap, filter: SessionFilter): NativeSessionRequest {
   const services = filter.service === undefined ? slots.services : slots.services.filter(({ name }) => name === filter.service);
   if (services.length === 0 && filter.service !== undefined) {
     throw refuse(`there is no service "${filter.service}"`, '`millrace services` lists them.');
@@ -79,20 +89,30 @@ export function sessionRequest(slots: NativeSlotMap, filter: SessionFilter, page
   if (servers.length === 0 && filter.server !== undefined) {
     throw refuse(`there is no server "${filter.server}"`, 'Write it as ADDRESS:PORT, as `millrace servers` lists it.');
   }
-  const limit = page.limit ?? 0;
-  if (!Number.isInteger(limit) || limit < 0 || limit > MAX_LIMIT) {
-    throw refuse(`a page of ${limit} sessions is not possible`, `Ask for 1 to ${MAX_LIMIT}.`);
-  }
   return {
     client: clientPrefix(filter.client),
-    clientPort: filter.clientPort ?? 0,
-    protocol: filter.protocol === undefined ? 0 : PROTOCOLS[filter.protocol],
+    clientPort: portNumber(filter.clientPort),
+    protocol: protocolNumber(filter.protocol),
     services: filter.service === undefined ? [] : services.map(({ slot }) => slot),
     servers,
-    ...cursorOf(page.cursor),
-    limit,
+    fromWorker: 0,
+    fromId: 0,
+    limit: 0,
     end: false,
   };
+}
+
+/** 0: any. A value that is none must not become "any": sessions are ended by filters, too. */
+function portNumber(port: number | undefined): number {
+  if (port === undefined) return 0;
+  if (Number.isInteger(port) && port >= 1 && port <= 65_535) return port;
+  throw refuse(`${port} is no port of a client`, 'Write a number from 1 to 65535.');
+}
+
+function protocolNumber(protocol: SessionFilter['protocol']): number {
+  if (protocol === undefined) return 0;
+  if (Object.hasOwn(PROTOCOLS, protocol)) return PROTOCOLS[protocol];
+  throw refuse(`there is no protocol "${String(protocol)}"`, `Protocols are: ${Object.keys(PROTOCOLS).join(', ')}.`);
 }
 
 function clientPrefix(text: string | undefined): string {

@@ -12,6 +12,8 @@ type Writable = Pick<NativeDataplane, 'apply' | 'update'>;
 export class TableWriter {
   readonly #dataplane: Writable;
   #tables: NativeTables | undefined;
+  /** A change has failed, and taking it back has failed too: nobody knows what the dataplane has. */
+  #unsure = false;
   #slots: NativeApplyResult = { generation: 0, services: [] };
 
   constructor(dataplane: Writable) {
@@ -25,10 +27,9 @@ export class TableWriter {
 
   /** Makes `tables` those in force. Rejects with an error of the catalogue, and nothing has changed then. */
   async write(tables: NativeTables): Promise<NativeApplyResult> {
-    const changed = this.#tables === undefined ? undefined : changedServices(this.#tables, tables);
-    if (changed === undefined) this.#slots = await traced(tables.services.length, () => this.#dataplane.apply(tables));
-    else await this.#update(changed);
-    this.#tables = tables;
+    const before = this.#tables;
+    const changed = before === undefined || this.#unsure ? undefined : changedServices(before, tables);
+    await this.#enter(tables, changed);
     return this.#slots;
   }
 
@@ -43,9 +44,35 @@ export class TableWriter {
       changed.push(service);
       return service;
     });
-    await this.#update(changed);
-    this.#tables = { ...this.#tables, services: now };
+    if (changed.length > 0 || this.#unsure)
+      await this.#enter({ ...this.#tables, services: now }, this.#unsure ? undefined : changed);
     return this.#slots;
+  }
+
+  /** `changed`: all that is new in `tables`; undefined: whatever it is. */
+  async #enter(tables: NativeTables, changed: readonly NativeServiceConfig[] | undefined): Promise<void> {
+    try {
+      if (changed === undefined) this.#slots = await traced(tables.services.length, () => this.#dataplane.apply(tables));
+      else await this.#update(changed);
+    } catch (error) {
+      await this.#takeBack();
+      throw error;
+    }
+    this.#unsure = false;
+    this.#tables = tables;
+  }
+
+  /** The dataplane may have begun with what it then refused. */
+  async #takeBack(): Promise<void> {
+    const tables = this.#tables;
+    if (tables === undefined) return;
+    try {
+      this.#slots = await this.#dataplane.apply(tables);
+      this.#unsure = false;
+    } catch {
+      // The first error is the one to report; the next change brings everything anew.
+      this.#unsure = true;
+    }
   }
 
   async #update(services: readonly NativeServiceConfig[]): Promise<void> {

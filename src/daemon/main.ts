@@ -93,10 +93,14 @@ class Daemon {
       if (!(this.#stop.signal.aborted && error === this.#stop.signal.reason)) throw error;
     } finally {
       outputClosed.removeEventListener('abort', hangUp);
-      unlisten();
       this.#service.close();
       this.#life.end();
-      await this.#serving?.close();
+      try {
+        await this.#serving?.close();
+      } finally {
+        // Not before: a SIGHUP in between would end the process, and log lines with it.
+        unlisten();
+      }
     }
     emit({ event: 'stopped', time: now() });
   }

@@ -10,7 +10,7 @@ import { type ConfigChanges, describeChanges } from '../control/diff.js';
 import { SerialQueue } from '../control/serial-queue.js';
 import { type CreateOptions, createLoadBalancer } from '../create-load-balancer.js';
 import { IpvsDoor } from '../door/ipvs-door.js';
-import { MillraceError } from '../errors.js';
+import { createError, MillraceError } from '../errors.js';
 import { explain } from '../explain/explain.js';
 import type { LoadBalancer } from '../load-balancer.js';
 import { LogDrain } from '../logs/log-drain.js';
@@ -48,7 +48,10 @@ export interface ServingOptions {
   readonly create?: (config: Parameters<typeof createLoadBalancer>[0], options: CreateOptions) => Promise<LoadBalancer>;
 }
 
-/** @throws errors of the source, of the store, of createLoadBalancer, and those of serveApi; nothing is left running then. */
+/**
+ * @throws errors of the source, of the store, of createLoadBalancer, and those of serveApi, or the signal's reason once it has fired;
+ * nothing is left running then.
+ */
 export async function startServing(options: ServingOptions): Promise<Serving> {
   const { source, signal, stateFile } = options;
   try {
@@ -59,17 +62,20 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
       load: (file, within) => source.load(file, within),
     });
     source.accepted();
-    const serving = new Doors(options, state);
+    let serving: Doors | undefined;
     try {
+      serving = new Doors(options, state);
       await serving.open();
       return serving;
     } catch (error) {
       await state.balancer.close();
-      await serving.close();
+      await serving?.close();
       throw error;
     }
   } catch (error) {
     source.close();
+    // What fails because a stop came in between is no failure of the start.
+    signal.throwIfAborted();
     throw error;
   }
 }
@@ -95,6 +101,8 @@ class Doors implements Serving {
   readonly #metrics: Metrics;
   #logs: LogDrain;
   #logsAsked: Config['logs'];
+  /** The drain that was asked for last did not start. */
+  #logsFailed = false;
   readonly #desired: DesiredState;
   #api: RunningApi | undefined;
 
@@ -139,17 +147,21 @@ class Doors implements Serving {
     return this.#reload({});
   }
 
-  async close(): Promise<void> {
+  /** In its turn: a reload that is under way must not open again what this has closed. */
+  close(): Promise<void> {
     this.#options.source.close();
     this.#door.close();
-    await this.#api?.close();
-    this.#metrics.close();
-    await this.#logs.stop();
+    return this.#turns.run(async () => {
+      await this.#api?.close();
+      this.#metrics.close();
+      await this.#logs.stop();
+    });
   }
 
   #reload(options: ChangeOptions): Promise<ChangeResult> {
     return this.#turns.run(async () => {
       try {
+        if (this.balancer.closed) throw createError('MILLRACE_E_NOT_RUNNING', 'the load balancer is closed');
         const result = await this.#state.reload(options);
         if (!result.dryRun) {
           this.#options.source.accepted();
@@ -193,13 +205,16 @@ class Doors implements Serving {
   /** One reader at a time: the old one ends before the new one begins. */
   async #redirectLogs(): Promise<void> {
     const wanted = this.#state.config.logs;
-    if (isDeepStrictEqual(wanted, this.#logsAsked)) return;
+    // One that did not start is tried again: what was in its way may be gone, though the section is the same.
+    if (!this.#logsFailed && isDeepStrictEqual(wanted, this.#logsAsked)) return;
     this.#logsAsked = wanted;
-    await this.#logs.stop();
-    this.#logs = this.#newDrain();
     try {
+      await this.#logs.stop();
+      this.#logs = this.#newDrain();
       await this.#logs.start(this.balancer.logSource());
+      this.#logsFailed = false;
     } catch (error) {
+      this.#logsFailed = true;
       const remedy = error instanceof MillraceError ? error.remedy : 'Correct the section logs and reload.';
       this.#options.warn(`workers' logs are not written: ${textOf(error)}`, remedy);
     }

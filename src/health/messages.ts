@@ -1,10 +1,14 @@
 // What the main thread and a health worker say to each other, over a MessagePort.
 // Thread: types only.
-import type { Change, TargetStatus } from './runner.js';
+import type { Change, Standing, TargetStatus } from './runner.js';
 import type { CheckTarget } from './target.js';
 
 export type ToWorker =
-  | { readonly kind: 'set'; readonly targets: readonly CheckTarget[] }
+  | {
+      readonly kind: 'set';
+      readonly targets: readonly CheckTarget[];
+      readonly standings: ReadonlyMap<string, Standing>;
+    }
   | { readonly kind: 'remove'; readonly ids: readonly string[] }
   | { readonly kind: 'status'; readonly request: number }
   | { readonly kind: 'stop' };

@@ -1,7 +1,8 @@
 // Health checks as a whole: what the configuration asks for goes to the workers, what they find goes to the dataplane, to those who
 // listen, and to the operator's commands.
-// Guarantees: changes that come while the dataplane takes others in go together, in one pass; a configuration that stays the same for a
-// server does not disturb what is known of it; nothing is checked before start and after close.
+// Guarantees: changes that come while the dataplane takes others in go together, in one pass; what the dataplane did not take is offered
+// again until it does; a configuration that stays the same for a server does not disturb what is known of it, and for a service costs
+// no more than a look; nothing is checked before start and after close.
 // Thread: main.
 import { isDeepStrictEqual } from 'node:util';
 import type { Config, ServiceConfig } from '../config/schema.js';
@@ -9,9 +10,9 @@ import type { Availabilities, ServiceAvailability } from '../control/availabilit
 import type { Lateness } from './messages.js';
 import { Notifier } from './notify.js';
 import type { Checkers } from './pool.js';
-import type { Change, TargetStatus } from './runner.js';
+import type { Change, Standing, TargetStatus } from './runner.js';
 import { type HealthEvent, ServiceJudge } from './service-judge.js';
-import { type CheckTarget, checksOf, targetsOf } from './target.js';
+import { type CheckTarget, checksOf, targetsOfService } from './target.js';
 
 export interface MonitorParts {
   readonly checkers: (report: (changes: readonly Change[]) => void) => Checkers;
@@ -42,20 +43,32 @@ export interface HealthStatus {
 
 const TICK = 250;
 
+/** When what the dataplane did not take is offered again, milliseconds. */
+const RETRY = 1000;
+
+function isChecked(service: ServiceConfig): boolean {
+  return service.servers.some((server) => checksOf(service, server).length > 0);
+}
+
 /** What a service is shown as before the first check of it: all of it, or with `alpha` nothing. */
 export function initialAvailability(service: ServiceConfig): ServiceAvailability | undefined {
-  const checked = service.servers.some((server) => checksOf(service, server).length > 0);
-  return checked ? new ServiceJudge(service).availability(0) : undefined;
+  return isChecked(service) ? new ServiceJudge(service).availability(0) : undefined;
 }
 
 export class HealthMonitor {
   readonly #parts: MonitorParts;
   readonly #checkers: Checkers;
   readonly #notifier: Notifier;
+  /** Of services that are checked. */
   readonly #judges = new Map<string, ServiceJudge>();
-  #targets = new Map<string, CheckTarget>();
+  readonly #targets = new Map<string, CheckTarget>();
+  /** As configured last, checked or not. */
+  #services: ReadonlyMap<string, ServiceConfig> = new Map();
   readonly #dirty = new Set<string>();
   #presenting: Promise<void> | undefined;
+  /** The dataplane has refused what was found last. */
+  #refused = false;
+  #retrying: NodeJS.Timeout | undefined;
   #ticking: NodeJS.Timeout | undefined;
   #closed = false;
   #referenced = true;
@@ -68,26 +81,35 @@ export class HealthMonitor {
 
   /** Takes over a configuration that is in force. */
   configure(config: Config): void {
-    const wanted = new Map(targetsOf(config).map((target) => [target.id, target]));
-    const checked = new Set([...wanted.values()].map((target) => target.service));
-    for (const name of this.#judges.keys()) {
-      if (checked.has(name)) continue;
-      this.#judges.delete(name);
-      this.#dirty.add(name);
+    const before = this.#services;
+    this.#services = new Map(config.services.map((service) => [service.name, service]));
+    const gone: string[] = [];
+    const changed: CheckTarget[] = [];
+    for (const name of new Set([...before.keys(), ...this.#services.keys()])) {
+      const [old, now] = [before.get(name), this.#services.get(name)];
+      if (isDeepStrictEqual(old, now)) continue;
+      this.#judge(name, now);
+      const wanted = new Map(now === undefined ? [] : targetsOfService(now).map((target) => [target.id, target]));
+      for (const { id } of old === undefined ? [] : targetsOfService(old)) {
+        if (wanted.has(id)) continue;
+        this.#targets.delete(id);
+        gone.push(id);
+      }
+      for (const [id, target] of wanted) {
+        if (isDeepStrictEqual(this.#targets.get(id), target)) continue;
+        this.#targets.set(id, target);
+        changed.push(target);
+      }
     }
-    for (const service of config.services) {
-      if (!checked.has(service.name)) continue;
-      const judge = this.#judges.get(service.name);
-      if (judge === undefined) this.#judges.set(service.name, new ServiceJudge(service));
-      else this.#tell(judge, judge.reconfigure(service));
-      this.#dirty.add(service.name);
-    }
-    const changed = [...wanted.values()].filter((target) => !isDeepStrictEqual(this.#targets.get(target.id), target));
-    const gone = [...this.#targets.keys()].filter((id) => !wanted.has(id));
-    this.#targets = wanted;
     this.#checkers.remove(gone);
-    this.#checkers.set(changed);
+    this.#checkers.set(changed, this.#standingsOf(changed));
     this.#present();
+  }
+
+  /** What a service will be shown as once it is configured so; undefined: as configured. */
+  foresee(service: ServiceConfig): ServiceAvailability | undefined {
+    const judge = this.#judges.get(service.name);
+    return judge === undefined || !isChecked(service) ? initialAvailability(service) : judge.foresee(service, this.#parts.now());
   }
 
   /** What services are shown as now; undefined: as configured. */
@@ -122,6 +144,7 @@ export class HealthMonitor {
     if (this.#closed) return;
     this.#closed = true;
     clearInterval(this.#ticking);
+    clearTimeout(this.#retrying);
     await this.#checkers.close();
     await this.#presenting;
     for (const judge of this.#judges.values()) this.#farewell(judge);
@@ -140,13 +163,34 @@ export class HealthMonitor {
     this.#ticking?.unref();
   }
 
+  #judge(name: string, service: ServiceConfig | undefined): void {
+    const judge = this.#judges.get(name);
+    if (service === undefined || !isChecked(service)) {
+      if (this.#judges.delete(name)) this.#dirty.add(name);
+      return;
+    }
+    if (judge === undefined) this.#judges.set(name, new ServiceJudge(service));
+    else this.#tell(judge, judge.reconfigure(service, this.#parts.now()));
+    this.#dirty.add(name);
+  }
+
+  /** What is not what a target begins with by itself. */
+  #standingsOf(targets: readonly CheckTarget[]): ReadonlyMap<string, Standing> {
+    return new Map(
+      targets.flatMap(({ id, service, server, place, alpha }): [string, Standing][] => {
+        const standing = this.#judges.get(service)?.standingOf(server, place);
+        const usual = standing === undefined || (standing.up === !alpha && standing.weight === undefined);
+        return usual ? [] : [[id, standing]];
+      }),
+    );
+  }
+
   #farewell(judge: ServiceJudge): void {
     const { notify, omega } = judge.policy;
     const about = { service: judge.name, reason: 'Millrace stops' };
     if (omega) {
-      for (const { service, server, up } of this.summary().servers) {
-        if (service === judge.name && up)
-          this.#notifier.run(judge.commandsOf(server).down, { kind: 'server-down', server, ...about });
+      for (const server of judge.upServers()) {
+        this.#notifier.run(judge.commandsOf(server).down, { kind: 'server-down', server, ...about });
       }
       if (judge.quorum) this.#notifier.run(notify.quorumDown, { kind: 'quorum-down', server: '', ...about });
     }
@@ -161,7 +205,7 @@ export class HealthMonitor {
       const judge = target === undefined ? undefined : this.#judges.get(target.service);
       if (target === undefined || judge === undefined) continue;
       this.#dirty.add(target.service);
-      this.#tell(judge, judge.hear(target.server, Number(change.id.slice(change.id.lastIndexOf(' ') + 1)), change, now));
+      this.#tell(judge, judge.hear(target.server, target.place, change, now));
     }
     this.#present();
   }
@@ -188,16 +232,32 @@ export class HealthMonitor {
     const names = [...this.#dirty];
     this.#dirty.clear();
     const found = new Map(names.map((name) => [name, this.availability(name)]));
+    clearTimeout(this.#retrying);
     this.#presenting = this.#parts
       .present(found)
       .then(
-        () => undefined,
-        (error: unknown) => this.#parts.complain(`what health checks found did not reach the dataplane: ${String(error)}`),
+        () => {
+          this.#refused = false;
+        },
+        (error: unknown) => {
+          for (const name of names) this.#dirty.add(name);
+          if (!this.#refused) {
+            const why = error instanceof Error ? error.message : String(error);
+            this.#parts.complain(`what health checks found did not reach the dataplane and is tried again: ${why}`);
+          }
+          this.#refused = true;
+        },
       )
       .finally(() => {
         this.#presenting = undefined;
-        this.#present();
+        if (this.#refused) this.#retry();
+        else this.#present();
       });
+  }
+
+  #retry(): void {
+    if (this.#closed) return;
+    this.#retrying = setTimeout(() => this.#present(), RETRY).unref();
   }
 
   /** A clock that runs only while something waits for it. */

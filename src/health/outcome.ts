@@ -1,5 +1,6 @@
 // What a check found, and the small tools by which checks of all kinds come to an end.
-// Guarantees: a check ends exactly once, by its verdict or by its deadline; nothing of it stays open afterwards.
+// Guarantees: a check ends exactly once, by its verdict or by its deadline; nothing of it stays open afterwards; a reason is one line of
+// bounded length without control characters, whatever the server has sent: it goes to terminals, logs and environments of commands.
 // Thread: a health worker.
 
 /** The verdict of one check. */
@@ -11,12 +12,19 @@ export interface Outcome {
   readonly weight?: number;
 }
 
+/** Longest reason, characters. */
+const LONGEST_REASON = 300;
+
+function oneLine(text: string): string {
+  return [...text.replaceAll(/\p{Cc}+/gu, ' ')].slice(0, LONGEST_REASON).join('').trim();
+}
+
 export function good(reason = 'ok', weight?: number): Outcome {
-  return weight === undefined ? { good: true, reason } : { good: true, reason, weight };
+  return { good: true, reason: oneLine(reason), ...(weight === undefined ? {} : { weight }) };
 }
 
 export function bad(reason: string): Outcome {
-  return { good: false, reason };
+  return { good: false, reason: oneLine(reason) };
 }
 
 /** "connection refused (ECONNREFUSED)" of an error of a socket. */

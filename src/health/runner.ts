@@ -14,6 +14,12 @@ export interface Change {
   readonly weight?: number;
 }
 
+/** What is held of a target before it is checked here. */
+export interface Standing {
+  readonly up: boolean;
+  readonly weight: number | undefined;
+}
+
 export interface TargetStatus {
   readonly id: string;
   readonly up: boolean;
@@ -41,7 +47,6 @@ export interface RunnerParts {
 interface Entry {
   target: CheckTarget;
   due: number;
-  running: boolean;
   removed: boolean;
   up: boolean;
   weight: number | undefined;
@@ -74,18 +79,21 @@ export class Runner {
     return this.#entries.size;
   }
 
-  /** Adds targets, or replaces those of the same id: these are checked as new ones, but are what they were until then. */
-  set(targets: readonly CheckTarget[]): void {
+  /**
+   * Adds targets, or replaces those of the same id: these are checked as new ones, but are what they were until then. Others are what
+   * `standings` says: reports are of changes alone, so both sides must begin with the same.
+   */
+  set(targets: readonly CheckTarget[], standings: ReadonlyMap<string, Standing> = new Map()): void {
     for (const target of targets) {
       const old = this.#entries.get(target.id);
       if (old !== undefined) old.removed = true;
+      const known = old ?? standings.get(target.id);
       const entry: Entry = {
         target,
         due: this.#parts.now() + this.#parts.random() * target.warmup,
-        running: false,
         removed: false,
-        up: old?.up ?? !target.alpha,
-        weight: undefined,
+        up: known?.up ?? !target.alpha,
+        weight: known?.weight,
         good: true,
         streak: 0,
         checks: 0,

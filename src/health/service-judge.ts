@@ -4,7 +4,7 @@
 // Thread: main.
 import type { HealthPolicyConfig, ServerConfig, ServiceConfig } from '../config/schema.js';
 import { type ServerAvailability, type ServiceAvailability, serverKey } from '../control/availability.js';
-import type { Change } from './runner.js';
+import type { Change, Standing } from './runner.js';
 import { checksOf } from './target.js';
 
 /** Something that an operator wants to know. */
@@ -74,11 +74,37 @@ export class ServiceJudge {
   }
 
   /** What is known of servers and checks that stay is kept. */
-  reconfigure(service: ServiceConfig): HealthEvent[] {
+  reconfigure(service: ServiceConfig, now: number): HealthEvent[] {
+    const before = this.#servers;
     this.#service = service;
     this.#policy = service.health ?? DEFAULT_POLICY;
     this.#servers = this.#serversOf(service);
-    return this.#judgeQuorum();
+    // A server can come up without a word of its checks: the one that was bad is gone.
+    const events = [...this.#servers.values()].flatMap((server) => {
+      if (!server.up || before.get(server.key)?.up !== false) return [];
+      server.up = false;
+      return this.#judgeServer(server, 'the checks that were bad are no longer asked for', now);
+    });
+    return [...events, ...this.#judgeQuorum()];
+  }
+
+  /** What availability() will say after reconfigure(service). */
+  foresee(service: ServiceConfig, now: number): ServiceAvailability | undefined {
+    const later = new ServiceJudge(service);
+    later.#servers = this.#servers;
+    later.#quorum = this.#quorum;
+    later.reconfigure(service, now);
+    return later.availability(now);
+  }
+
+  /** What is held of a check before it says anything: its worker must begin with the same. */
+  standingOf(server: string, place: number): Standing | undefined {
+    return this.#servers.get(server)?.checks[place];
+  }
+
+  /** Servers that are checked and up. */
+  upServers(): string[] {
+    return [...this.#servers.values()].filter(({ up, checks }) => up && checks.length > 0).map(({ key }) => key);
   }
 
   /** Place of a check in its server's list, and what its worker says. */
@@ -138,7 +164,8 @@ export class ServiceJudge {
   #presentation(server: Server, now: number): ServerAvailability | undefined {
     if (!server.up) return server.onFailure === 'drain' ? { present: true, weight: 0 } : { present: false };
     const asked = server.checks.map((check) => check.weight).filter((weight) => weight !== undefined);
-    const full = asked.length === 0 ? server.weight : Math.min(...asked);
+    // What drains drains, whatever a script says.
+    const full = asked.length === 0 || server.weight === 0 ? server.weight : Math.min(...asked);
     if (server.risen === undefined) return asked.length === 0 ? undefined : { present: true, weight: full };
     const share = Math.min(1, (now - server.risen) / (this.#policy.slowStart * 1000));
     return { present: true, weight: full === 0 ? 0 : Math.max(1, Math.floor(full * share)) };
@@ -162,7 +189,7 @@ export class ServiceJudge {
           downs: known?.downs ?? [],
           heldUntil: known?.heldUntil ?? 0,
           holds: known?.holds ?? 0,
-          risen: known?.risen,
+          risen: this.#policy.slowStart > 0 ? known?.risen : undefined,
         };
         return [key, server];
       }),

@@ -4,7 +4,7 @@
 
 import { createSocket, type Socket as DatagramSocket } from 'node:dgram';
 import { closeSync, readFileSync } from 'node:fs';
-import { connect, Socket } from 'node:net';
+import { connect, isIP, Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import type { HealthCheckConfig } from '../config/schema.js';
 import { loadNative } from '../native.js';
@@ -47,27 +47,34 @@ export function openStream(place: Place): Socket {
   }
 }
 
-/** Certificates and keys by file. */
-const authorities = new Map<string, Buffer>();
+/** How long a certificate or a key that was read is used, milliseconds: one that was renewed counts soon, without a reload. */
+const FRESH = 10_000;
 
-/** The file is read once: a worker that lives for months reads it anew when the configuration is loaded again. */
+/** Certificates and keys by file. */
+const authorities = new Map<string, { readonly bytes: Buffer; readonly at: number }>();
+
 function authority(file: string): Buffer {
+  const now = performance.now();
   const known = authorities.get(file);
-  if (known !== undefined) return known;
-  const read = readFileSync(file);
-  authorities.set(file, read);
-  return read;
+  if (known !== undefined && now - known.at < FRESH) return known.bytes;
+  const bytes = readFileSync(file);
+  authorities.set(file, { bytes, at: now });
+  return bytes;
 }
 
-export function forgetAuthorities(): void {
-  authorities.clear();
+/** The name that is asked for and verified; undefined: there is none, and the address is verified. */
+function serverName({ tls, host }: HealthCheckConfig): string | undefined {
+  const name = tls?.serverName ?? host?.replace(/:[0-9]*$/, '');
+  return name === undefined || isIP(name.replace(/^\[(.*)\]$/, '$1')) !== 0 ? undefined : name;
 }
 
 /** What TLS of a check needs, beside the connection. */
-export function tlsOptions({ tls, host }: HealthCheckConfig, alpn: readonly string[] = []) {
-  const name = tls?.serverName ?? host;
+function tlsOptions({ address, check }: Place, alpn: readonly string[]) {
+  const { tls } = check;
+  const name = serverName(check);
   const own = tls?.clientCertificate;
   return {
+    host: address,
     rejectUnauthorized: tls?.verify ?? false,
     ...(name === undefined ? {} : { servername: name }),
     ...(tls?.ca === undefined ? {} : { ca: authority(tls.ca) }),
@@ -79,7 +86,15 @@ export function tlsOptions({ tls, host }: HealthCheckConfig, alpn: readonly stri
 
 /** A TLS handshake that is under way, on a connection that may be, too. */
 export function openTls(place: Place, alpn: readonly string[] = []): TLSSocket {
-  return connectTls({ socket: openStream(place), ...tlsOptions(place.check, alpn) });
+  // Files are read before there is a connection that somebody would have to close.
+  const options = tlsOptions(place, alpn);
+  const socket = openStream(place);
+  try {
+    return connectTls({ socket, ...options });
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  }
 }
 
 /** A datagram socket. `ready` is called when it may be sent from, with a native one before this returns. */

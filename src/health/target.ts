@@ -13,6 +13,8 @@ export interface CheckTarget {
   readonly service: string;
   /** As serverKey() names it. */
   readonly server: string;
+  /** Of the check in the list. */
+  readonly place: number;
   readonly type: CheckType;
   readonly address: string;
   readonly family: 4 | 6;
@@ -35,8 +37,12 @@ export interface CheckTarget {
 
 /** All checks of a configuration. */
 export function targetsOf(config: Config): CheckTarget[] {
-  return config.services.flatMap((service) =>
-    service.servers.flatMap((server) => checksOf(service, server).map((check, place) => targetOf(service, server, check, place))),
+  return config.services.flatMap(targetsOfService);
+}
+
+export function targetsOfService(service: ServiceConfig): CheckTarget[] {
+  return service.servers.flatMap((server) =>
+    checksOf(service, server).map((check, place) => targetOf(service, server, check, place)),
   );
 }
 
@@ -53,6 +59,7 @@ function targetOf(service: ServiceConfig, server: ServerConfig, check: HealthChe
     id: `${service.name} ${key} ${place}`,
     service: service.name,
     server: key,
+    place,
     type: check.type,
     address: address?.text ?? server.address,
     family: address?.family ?? 4,

@@ -6,8 +6,8 @@ import type { FromWorker, ToWorker } from './messages.js';
 import { bad, describeFailure } from './outcome.js';
 import { probe } from './probe.js';
 import { forgetConnections } from './probes/http.js';
+import { endScripts } from './probes/script.js';
 import { Runner } from './runner.js';
-import { forgetAuthorities } from './sockets.js';
 
 /** Sockets at a time: well below the limit of open files that a unit gets (LimitNOFILE). */
 const LIMIT = 4096;
@@ -15,7 +15,13 @@ const LIMIT = 4096;
 export async function check({ port }: { readonly port: MessagePort }): Promise<void> {
   const say = (message: FromWorker): void => port.postMessage(message);
   const runner = new Runner({
-    probe: (target) => probe(target).catch((error: unknown) => bad(describeFailure(error))),
+    probe: async (target) => {
+      try {
+        return await probe(target);
+      } catch (error) {
+        return bad(describeFailure(error));
+      }
+    },
     report: (changes) => say({ kind: 'changes', changes }),
     now: () => performance.now(),
     random: Math.random,
@@ -25,9 +31,8 @@ export async function check({ port }: { readonly port: MessagePort }): Promise<v
     port.on('message', (message: ToWorker) => {
       switch (message.kind) {
         case 'set':
-          forgetAuthorities();
           for (const { id } of message.targets) forgetConnections(id);
-          runner.set(message.targets);
+          runner.set(message.targets, message.standings);
           return;
         case 'remove':
           runner.remove(message.ids);
@@ -44,5 +49,6 @@ export async function check({ port }: { readonly port: MessagePort }): Promise<v
     port.once('close', resolve);
   });
   runner.close();
+  endScripts();
   port.close();
 }

@@ -12,6 +12,25 @@ export function payloadOf(text: string): Buffer {
   return text.startsWith('hex:') ? Buffer.from(text.slice(4).replaceAll(/[^0-9a-fA-F]/g, ''), 'hex') : Buffer.from(text);
 }
 
+/**
+ * Sends one datagram and hears what comes back; the returned function closes. The socket is connected, so that "port unreachable" and
+ * "network unreachable" come back as errors.
+ */
+function converse(
+  target: CheckTarget,
+  datagram: Buffer,
+  end: (outcome: Outcome) => void,
+  hear: (message: Buffer) => void,
+): () => void {
+  const socket = openDatagram(target, 'datagram', (ready) => {
+    ready.once('connect', () => ready.send(datagram));
+    ready.connect(target.port, target.address);
+  });
+  socket.on('message', hear);
+  socket.on('error', (error) => end(bad(describeFailure(error))));
+  return () => socket.close();
+}
+
 export function checkUdp(target: CheckTarget): Promise<Outcome> {
   const { check } = target;
   const wanted = check.contains === undefined ? undefined : payloadOf(check.contains);
@@ -19,20 +38,13 @@ export function checkUdp(target: CheckTarget): Promise<Outcome> {
   const mustAnswer = check.replyRequired ?? (wanted !== undefined || pattern !== undefined);
   return untilVerdict(
     target.timeout,
-    (end) => {
-      const socket = openDatagram(target, 'datagram', (ready) => {
-        // Connected, so that "port unreachable" comes back as an error.
-        ready.connect(target.port, target.address, () => ready.send(payloadOf(check.payload ?? '')));
-      });
-      socket.on('message', (message) => {
+    (end) =>
+      converse(target, payloadOf(check.payload ?? ''), end, (message) => {
         if (wanted !== undefined && !message.includes(wanted)) end(bad(`the reply does not contain "${check.contains}"`));
         else if (pattern !== undefined && !pattern.test(message.toString('latin1')))
           end(bad(`the reply does not match ${check.matches}`));
         else end(good('answered'));
-      });
-      socket.on('error', (error) => end(bad(describeFailure(error))));
-      return () => socket.close();
-    },
+      }),
     () => (mustAnswer ? bad(`no reply within ${target.timeout} ms`) : good('no error')),
   );
 }
@@ -83,15 +95,10 @@ export function checkDns(target: CheckTarget): Promise<Outcome> {
   return untilVerdict(target.timeout, (end) => {
     const id = randomInt(65_536);
     const query = dnsQuery(id, target.check.query ?? '.', target.check.queryType ?? 'SOA');
-    const socket = openDatagram(target, 'datagram', (ready) => {
-      ready.connect(target.port, target.address, () => ready.send(query));
-    });
-    socket.on('message', (message) => {
+    return converse(target, query, end, (message) => {
       const verdict = dnsVerdict(id, message);
       if (verdict !== undefined) end(verdict);
     });
-    socket.on('error', (error) => end(bad(describeFailure(error))));
-    return () => socket.close();
   });
 }
 

@@ -3,23 +3,39 @@
 // Thread: a health worker.
 import { createHash } from 'node:crypto';
 import { Agent, type ClientRequest, type IncomingMessage, request } from 'node:http';
-import { request as requestTls, Agent as TlsAgent } from 'node:https';
+import type { Socket } from 'node:net';
 import type { HealthCheckConfig } from '../../config/schema.js';
 import { bad, describeFailure, good, type Outcome, untilVerdict } from '../outcome.js';
-import { openStream, openTls, tlsOptions } from '../sockets.js';
+import { openStream, openTls } from '../sockets.js';
 import type { CheckTarget } from '../target.js';
 
 const MAX_BODY = 1_048_576;
 
 /** One connection a target, where it is asked for. */
-const agents = new Map<string, Agent | TlsAgent>();
+const agents = new Map<string, Agent>();
 
-function agentOf(target: CheckTarget): Agent | TlsAgent | false {
-  if (target.check.keepAlive !== true) return false;
+/** Keeps connections that are made as those of all checks are: from the interface and with the mark that are asked for. */
+class KeepingAgent extends Agent {
+  readonly #target: CheckTarget;
+
+  constructor(target: CheckTarget) {
+    super({ keepAlive: true, maxSockets: 1 });
+    this.#target = target;
+  }
+
+  override createConnection(): Socket {
+    return open(this.#target);
+  }
+}
+
+function open(target: CheckTarget): Socket {
+  return target.type === 'https' ? openTls(target, ['http/1.1']) : openStream(target);
+}
+
+function agentOf(target: CheckTarget): Agent {
   const known = agents.get(target.id);
   if (known !== undefined) return known;
-  const options = { keepAlive: true, maxSockets: 1, ...(target.type === 'https' ? tlsOptions(target.check) : {}) };
-  const made = target.type === 'https' ? new TlsAgent(options) : new Agent(options);
+  const made = new KeepingAgent(target);
   agents.set(target.id, made);
   return made;
 }
@@ -57,24 +73,14 @@ function headersOf(target: CheckTarget): Record<string, string> {
 }
 
 function ask(target: CheckTarget, answered: (response: IncomingMessage) => void): ClientRequest {
-  const { address, port, check } = target;
-  // Connections of our own making take no part in an agent's keeping.
-  const own = check.bindInterface !== undefined || check.mark !== undefined;
+  const { check } = target;
   const options = {
-    host: address,
-    port,
     method: check.method ?? 'GET',
     path: check.path ?? '/',
     headers: headersOf(target),
     setHost: false,
-    ...(own
-      ? { createConnection: () => (target.type === 'https' ? openTls(target) : openStream(target)) }
-      : { agent: agentOf(target) }),
-    ...(check.bindAddress === undefined ? {} : { localAddress: check.bindAddress }),
+    ...(check.keepAlive === true ? { agent: agentOf(target) } : { createConnection: () => open(target) }),
   };
-  if (target.type === 'https') {
-    return requestTls({ ...options, ...tlsOptions(check) }, answered);
-  }
   return request(options, answered);
 }
 
@@ -95,11 +101,12 @@ export function checkHttp(target: CheckTarget): Promise<Outcome> {
   const bodyMatters = check.contains !== undefined || check.matches !== undefined || check.digest !== undefined;
   return untilVerdict(target.timeout, (end) => {
     let over = false;
+    let closed = false;
     const judge = (response: IncomingMessage, body: Buffer): void => {
       const fault = faultOf(body, check);
       end(fault === undefined ? good(`status ${response.statusCode}`) : bad(fault));
     };
-    const outgoing = ask(target, (response) => {
+    const hear = (response: IncomingMessage): void => {
       const status = response.statusCode ?? 0;
       if (!statusIsGood(status, check.status)) {
         end(bad(`status ${status}`));
@@ -117,11 +124,21 @@ export function checkHttp(target: CheckTarget): Promise<Outcome> {
         judge(response, Buffer.concat(chunks));
       });
       response.on('error', (error) => end(bad(describeFailure(error))));
-    });
-    outgoing.on('error', (error) => end(bad(describeFailure(error))));
-    outgoing.end();
+    };
+    const send = (): ClientRequest => {
+      const request = ask(target, hear);
+      request.on('error', (error) => {
+        // The server has closed the kept connection while this was on its way: that is no answer, and a new connection may have one.
+        if (request.reusedSocket && !closed) outgoing = send();
+        else end(bad(describeFailure(error)));
+      });
+      request.end();
+      return request;
+    };
+    let outgoing = send();
     // A connection that is kept is not torn down after a whole answer.
     return () => {
+      closed = true;
       if (!(over && check.keepAlive === true)) outgoing.destroy();
     };
   });

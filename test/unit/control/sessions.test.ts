@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { sessionRequest } from '../../../src/control/sessions.js';
+import { pageRequest, type SessionFilter, sessionRequest } from '../../../src/control/sessions.js';
 import { SESSION_MODES, SESSION_STATES } from '../../../src/native-binding.js';
 import { startTestBalancer } from '../module/support/hosts.js';
 
@@ -21,22 +21,22 @@ const slots = {
 };
 
 test('names become slots', () => {
-  expect(sessionRequest(slots, {}, { limit: 5 })).toMatchObject({
+  expect(pageRequest(slots, {}, { limit: 5 })).toMatchObject({
     client: '',
     services: [],
     servers: [],
     limit: 5,
     fromWorker: 0,
   });
-  expect(sessionRequest(slots, { service: 'old', protocol: 'udp', clientPort: 9 }, {})).toMatchObject({
+  expect(sessionRequest(slots, { service: 'old', protocol: 'udp', clientPort: 9 })).toMatchObject({
     services: [4],
     protocol: 17,
     clientPort: 9,
   });
-  expect(sessionRequest(slots, { server: '192.0.2.11:80' }, {}).servers).toEqual([7, 8]);
-  expect(sessionRequest(slots, { service: 'old', server: '[2001:db8::1]:81' }, {}).servers).toEqual([9]);
-  expect(sessionRequest(slots, { client: '198.51.100.7' }, {}).client).toBe('198.51.100.7/32');
-  expect(sessionRequest(slots, { client: '2001:db8::/32' }, { cursor: '1-77' })).toMatchObject({
+  expect(sessionRequest(slots, { server: '192.0.2.11:80' }).servers).toEqual([7, 8]);
+  expect(sessionRequest(slots, { service: 'old', server: '[2001:db8::1]:81' }).servers).toEqual([9]);
+  expect(sessionRequest(slots, { client: '198.51.100.7' }).client).toBe('198.51.100.7/32');
+  expect(pageRequest(slots, { client: '2001:db8::/32' }, { cursor: '1-77' })).toMatchObject({
     client: '2001:db8::/32',
     fromWorker: 1,
     fromId: 77,
@@ -50,8 +50,13 @@ test.each([
   [{}, { cursor: 'x' }, /no cursor/],
   [{}, { cursor: '0-4294967295' }, /no cursor/],
   [{}, { limit: 10_001 }, /not possible/],
+  [{}, { limit: 0 }, /not possible/],
+  [{ clientPort: 0 }, {}, /no port/],
+  [{ clientPort: 65_536 }, {}, /no port/],
+  [{ protocol: 'tpc' }, {}, /no protocol "tpc"/],
+  [{ protocol: 'constructor' }, {}, /no protocol/],
 ])('%j %j is refused', (filter, page, message) => {
-  expect(() => sessionRequest(slots, filter, page)).toThrow(message);
+  expect(() => pageRequest(slots, filter as SessionFilter, page)).toThrow(message);
 });
 
 test('the balancer lists, counts and ends', async () => {

@@ -37,12 +37,15 @@ function tablesOf({ services, echoReplies }: Plan): NativeTables {
 class Model {
   tables: NativeTables | undefined;
   refusal: unknown;
+  /** All but these are refused after they have been published, as a full map of XDP is. */
+  late: NativeTables | undefined;
   generation = 0;
   slots = 0;
   readonly handedOver: string[][] = [];
 
   async apply(tables: NativeTables) {
     this.tables = tables;
+    if (this.late !== undefined && this.late !== tables) throw this.refusal;
     this.handedOver.push(tables.services.map((service) => service.name));
     return this.#result(tables.services);
   }
@@ -123,4 +126,23 @@ test('a change that the dataplane refuses leaves what is remembered as it was', 
 
 test('services cannot be written before tables', async () => {
   await expect(new TableWriter(new Model()).writeServices([])).rejects.toThrow(TypeError);
+});
+
+test('what is refused after it has begun is taken back', async () => {
+  const dataplane = new Model();
+  const writer = new TableWriter(dataplane);
+  const first = tablesOf({ services: [[1], [1]], echoReplies: true });
+  await writer.write(first);
+  dataplane.late = first;
+  dataplane.refusal = { code: 'limit_exceeded', message: 'full', errno: 0 };
+  const refused = tablesOf({ services: [[1]], echoReplies: true });
+  await expect(writer.write(refused)).rejects.toMatchObject({ code: 'MILLRACE_E_LIMIT_EXCEEDED' });
+  expect(dataplane.tables).toEqual(first);
+  // Where that is not possible either, nothing is taken for granted any more.
+  dataplane.late = tablesOf({ services: [], echoReplies: true });
+  await expect(writer.write(refused)).rejects.toMatchObject({ code: 'MILLRACE_E_LIMIT_EXCEEDED' });
+  dataplane.late = dataplane.refusal = undefined;
+  dataplane.tables = refused;
+  await writer.writeServices([]);
+  expect(dataplane.tables).toEqual(first);
 });

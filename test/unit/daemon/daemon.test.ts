@@ -32,6 +32,19 @@ test('it says when it is ready, and stops in order on TERM', async () => {
   expect(daemon.signals.eventNames()).toEqual([]);
 });
 
+test('a signal that comes while the last things are closed does not end the process by default', async () => {
+  const daemon = new TestDaemon(join(directory, 'millrace.yaml'));
+  await daemon.write(goodConfig);
+  const listening: unknown[][] = [];
+  daemon.closing = async () => void listening.push(daemon.signals.eventNames());
+  const ended = daemon.run();
+  await daemon.next('ready');
+  daemon.signals.emit('SIGTERM');
+  await ended;
+  expect(listening).toEqual([['SIGHUP', 'SIGTERM', 'SIGINT']]);
+  expect(daemon.signals.eventNames()).toEqual([]);
+});
+
 test('HUP applies the file as it is now', async () => {
   const daemon = new TestDaemon(join(directory, 'millrace.yaml'));
   await daemon.write(goodConfig);

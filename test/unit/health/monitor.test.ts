@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { ConfigInput } from '../../../src/config/schema.js';
+import { Notifier } from '../../../src/health/notify.js';
 import { goodConfig, startTestBalancer, type TestBalancer } from '../module/support/hosts.js';
 
 type Service = ConfigInput['services'][number];
@@ -171,4 +172,69 @@ test('a command that fails is a warning and hinders nothing', async () => {
   balancer.checkers.report([down(first)]);
   await expect.poll(() => warnings.join()).toContain('/nowhere/notify of service web');
   expect(shown(balancer)).toEqual(['192.0.2.12*1']);
+});
+
+test('what the dataplane did not take is offered again, and the operator is told once', async () => {
+  await using balancer = await startTestBalancer(config());
+  const warnings: string[] = [];
+  balancer.lb.events.on('warning', (warning) => warnings.push(warning.message));
+  balancer.binding.failures.set('update', { code: 'limit_exceeded', message: 'full', errno: 0 });
+  balancer.checkers.report([down(first)]);
+  await expect.poll(() => warnings.join()).toContain('did not reach the dataplane and is tried again');
+  expect(shown(balancer)).toEqual(['192.0.2.11*1', '192.0.2.12*1']);
+  await expect.poll(() => shown(balancer), { timeout: 10_000 }).toEqual(['192.0.2.12*1']);
+  expect(warnings.filter((warning) => warning.includes('did not reach'))).toHaveLength(1);
+});
+
+test('a server that is drained, or that alpha keeps out, is so from the first pass on', async () => {
+  const servers = [
+    { address: '192.0.2.11', port: 8080, weight: 100 },
+    { address: '192.0.2.12', weight: 100 },
+  ];
+  const health = { alpha: true, slowStart: 100 };
+  await using balancer = await startTestBalancer(config({ health, servers }));
+  balancer.checkers.report([up(first), up(second)]);
+  await expect.poll(() => shown(balancer)).toHaveLength(2);
+  await balancer.lb.setWeight('web', '192.0.2.11', 0);
+  expect(shown(balancer)[0]).toBe('192.0.2.11*0');
+  await balancer.lb.addServer('web', { address: '192.0.2.13', weight: 100 });
+  expect(
+    balancer.binding.applied.flatMap(({ services }) => services[0]?.servers ?? []).map(({ address }) => address),
+  ).not.toContain('192.0.2.13');
+});
+
+test('a check that is added to a server that is down begins as its worker does', async () => {
+  await using balancer = await startTestBalancer(config());
+  balancer.checkers.report([down(first)]);
+  await expect.poll(() => shown(balancer)).toEqual(['192.0.2.12*1']);
+  await balancer.lb.apply(config({ healthChecks: [{ type: 'tcp' }, { type: 'ping' }] }));
+  expect(balancer.checkers.standings.get('web 192.0.2.11:8080 1')).toMatchObject({ up: false });
+  expect(balancer.checkers.standings.size).toBe(1);
+});
+
+test('many commands at once are run a few at a time, and one that cannot be run is a warning', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'millrace-test-'));
+  try {
+    const program = join(directory, 'count.sh');
+    writeFileSync(
+      program,
+      `#!/bin/sh\nmkdir ${directory}/run.$$\nls -d ${directory}/run.* | wc -l >> ${directory}/seen\nsleep 0.05\nrmdir ${directory}/run.$$\n`,
+      { mode: 0o755 },
+    );
+    const complaints: string[] = [];
+    const notifier = new Notifier((message) => complaints.push(message));
+    for (let i = 0; i < 60; i++) {
+      notifier.run([program], { kind: 'server-down', service: `s${i}`, server: '', reason: '' });
+    }
+    // What no process can be given: the next command of the service is run all the same.
+    notifier.run(['/bin/true'], { kind: 'server-down', service: 'odd', server: '', reason: 'a\0b' });
+    notifier.run([program], { kind: 'server-up', service: 'odd', server: '', reason: '' });
+    await notifier.idle();
+    const seen = readFileSync(join(directory, 'seen'), 'utf8').trim().split('\n').map(Number);
+    expect(seen).toHaveLength(61);
+    expect(Math.max(...seen)).toBeLessThanOrEqual(16);
+    expect(complaints).toEqual([expect.stringContaining('null bytes')]);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 });

@@ -69,6 +69,7 @@ function target(type: CheckType, port: number, check: Partial<HealthCheckConfig>
     id: `web 127.0.0.1:${port} 0`,
     service: 'web',
     server: `127.0.0.1:${port}`,
+    place: 0,
     type,
     address: '127.0.0.1',
     family: 4,
@@ -91,6 +92,22 @@ test('tcp: connected, refused, silent', async () => {
   const refused = await probe(target('tcp', await closedPort()));
   expect(refused.good).toBe(false);
   expect(refused.reason).toContain('ECONNREFUSED');
+});
+
+test('what cannot even be tried is a verdict of its check, and an error of nobody', async () => {
+  // A datagram to the broadcast address is refused by the kernel at once, as one to a network without a route is.
+  const unreachable = (type: 'udp' | 'dns') => probe({ ...target(type, 9), address: '255.255.255.255' });
+  for (const type of ['udp', 'dns'] as const) {
+    expect(await unreachable(type)).toMatchObject({ good: false, reason: expect.stringContaining('EACCES') });
+  }
+  // With a file that is missing there must be no connection whose failure nobody hears.
+  const port = await closedPort();
+  const tls = { ca: join(directory, 'missing.pem') };
+  for (const type of ['tls', 'https', 'grpc'] as const) {
+    expect(await probe(target(type, port, { tls }))).toMatchObject({ good: false, reason: expect.stringContaining('ENOENT') });
+  }
+  // The failure of such a connection would be an uncaught exception some turns later.
+  expect(await probe(target('tcp', port))).toMatchObject({ good: false });
 });
 
 test('tcp from an address of our own choice', async () => {
@@ -166,6 +183,55 @@ test('http: keepAlive uses one connection', async () => {
   forgetConnections(kept.id);
 });
 
+test('http: a kept connection that the server has closed is no failure of the server', async () => {
+  const sockets = new Set<Socket>();
+  const server = createHttpServer((request, response) => {
+    // The second request on a connection is the one that meets its end.
+    if (sockets.has(request.socket)) request.socket.destroy();
+    else response.end('ok');
+    sockets.add(request.socket);
+  });
+  const kept = target('http', await listen(server), { keepAlive: true });
+  for (let i = 0; i < 3; i++) expect(await probe(kept)).toMatchObject({ good: true });
+  expect(sockets.size).toBe(3);
+  forgetConnections(kept.id);
+});
+
+test('http: keepAlive holds from an interface, too', async () => {
+  let connections = 0;
+  const server = createHttpServer((_, response) => response.end('ok'));
+  server.on('connection', () => {
+    connections += 1;
+  });
+  const kept = target('http', await listen(server), { keepAlive: true, bindInterface: 'lo' });
+  for (let i = 0; i < 3; i++) expect(await probe(kept)).toEqual({ good: true, reason: 'status 200' });
+  expect(connections).toBe(1);
+  forgetConnections(kept.id);
+});
+
+test('tls: without a name it is the address that is verified', async () => {
+  const file = (name: string): string => join(directory, name);
+  const issue = (name: string, subject: string): void => {
+    const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', file(`${name}.key`)];
+    const about = ['-subj', `/CN=${name}`, '-addext', `subjectAltName=${subject}`, '-out', file(`${name}.pem`)];
+    execFileSync('openssl', ['req', '-x509', '-days', '2', ...key, ...about], { stdio: 'ignore' });
+  };
+  issue('address', 'IP:127.0.0.1');
+  issue('localhost', 'DNS:localhost');
+  for (const [name, good] of [
+    ['address', true],
+    ['localhost', false],
+  ] as const) {
+    const pair = { key: readFileSync(file(`${name}.key`)), cert: readFileSync(file(`${name}.pem`)) };
+    const port = await listen(createHttpsServer(pair, (_, response) => response.end('ok')));
+    const tls = { verify: true, ca: file(`${name}.pem`) };
+    for (const type of ['tls', 'https'] as const) {
+      expect(await probe(target(type, port, { tls }))).toMatchObject({ good });
+      if (type === 'https') expect(await probe(target(type, port, { tls, host: `127.0.0.1:${port}` }))).toMatchObject({ good });
+    }
+  }
+});
+
 test('https and tls: the certificate counts only where it is to be verified', async () => {
   const server = createHttpsServer(certificate(), (_, response) => response.end('ok'));
   const port = await listen(server);
@@ -207,6 +273,10 @@ test('smtp: greeting and HELO', async () => {
   expect(await probe(target('smtp', busy))).toEqual({ good: false, reason: 'greeted with "421 too busy"' });
   const picky = await listen(smtpServer({ greeting, helo: '550 who are you\r\n' }));
   expect(await probe(target('smtp', picky))).toEqual({ good: false, reason: 'answered HELO with "550 who are you"' });
+  const rude = await listen(smtpServer({ greeting: `554 \0\x1b[2J${'x'.repeat(5000)}\r\n`, helo: '' }));
+  const { reason } = await probe(target('smtp', rude));
+  expect(reason).toMatch(/^greeted with "554 {2}\[2Jx+$/);
+  expect(reason).toHaveLength(300);
   const other = await listen(smtpServer({ greeting: 'SSH-2.0-OpenSSH\r\n', helo: '' }));
   expect(await probe(target('smtp', other))).toEqual({ good: false, reason: 'does not speak SMTP' });
 });
@@ -302,6 +372,15 @@ function script(text: string): string[] {
   return [file, 'argument with $blanks'];
 }
 
+/** A process that has ended and waits for its parent is not. */
+function isAlive(pid: number): boolean {
+  try {
+    return !/^State:\s*Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
 test('script: exit codes, environment, time', async () => {
   const run = (text: string, check: Partial<HealthCheckConfig> = {}, timeout = 5000) =>
     probe(target('script', 80, { command: script(text), ...check }, timeout));
@@ -313,6 +392,11 @@ test('script: exit codes, environment, time', async () => {
   expect(await run('exit 42', { dynamicWeight: true })).toEqual({ good: true, reason: 'exit code 42', weight: 40 });
   expect(await run('kill -9 $$')).toEqual({ good: false, reason: 'ended by SIGKILL' });
   expect(await run('exec sleep 100', {}, 100)).toEqual({ good: false, reason: 'did not end within 100 ms' });
+  // What the program has started goes with it.
+  const file = join(directory, 'started');
+  expect(await run(`sleep 100 & echo $! > ${file}; wait`, {}, 500)).toMatchObject({ good: false });
+  const started = Number(readFileSync(file, 'utf8'));
+  await expect.poll(() => isAlive(started), { timeout: 10_000 }).toBe(false);
   const missing = await probe(target('script', 80, { command: ['/nowhere/check'] }));
   expect(missing.reason).toContain('ENOENT');
   expect(verdictOfExit(255, true)).toMatchObject({ weight: 253 });

@@ -18,6 +18,7 @@ function target(id: string, change: Partial<CheckTarget> = {}): CheckTarget {
     id,
     service: 'web',
     server: '192.0.2.11:80',
+    place: 0,
     type: 'tcp',
     address: '192.0.2.11',
     family: 4,
@@ -188,4 +189,30 @@ test('every target is checked once an interval, whatever the intervals', async (
     }),
     { numRuns: 30 },
   );
+});
+
+test('begins with what is held of a target, and reports what is otherwise', async () => {
+  let verdict: Outcome = good;
+  const { runner, changes } = runnerWith(() => verdict);
+  runner.set([target('a'), target('b')], new Map([['a', { up: false, weight: undefined }]]));
+  await vi.advanceTimersByTimeAsync(2500);
+  expect(changes).toEqual([{ id: 'a', up: true, reason: 'ok' }]);
+  verdict = bad;
+  await vi.advanceTimersByTimeAsync(4000);
+  expect(changes.slice(1).map(({ id, up }) => [id, up])).toEqual([
+    ['a', false],
+    ['b', false],
+  ]);
+});
+
+test('a weight that a changed check does not give any more is taken back', async () => {
+  let weight: number | undefined = 5;
+  const { runner, changes } = runnerWith(() => (weight === undefined ? good : { ...good, weight }));
+  runner.set([target('a')]);
+  await vi.advanceTimersByTimeAsync(500);
+  expect(changes).toEqual([{ id: 'a', up: true, reason: 'ok', weight: 5 }]);
+  weight = undefined;
+  runner.set([target('a', { port: 81 })]);
+  await vi.advanceTimersByTimeAsync(1500);
+  expect(changes.slice(1)).toEqual([{ id: 'a', up: true, reason: 'ok' }]);
 });

@@ -140,7 +140,7 @@ test('a reload keeps what is known of servers that stay', () => {
   const judge = new ServiceJudge(service());
   judge.hear(key(0), 0, down, 0);
   const next = service({}, [5, 5]);
-  judge.reconfigure(next);
+  judge.reconfigure(next, 0);
   expect(shown(judge, next)).toEqual(['192.0.2.12*5']);
 });
 
@@ -172,4 +172,34 @@ test('whatever happens: who is shown is up, and the quorum follows the weights t
       }
     }),
   );
+});
+
+test('what drains drains, whatever a script says', () => {
+  const web = service({}, [0, 1]);
+  const judge = new ServiceJudge(web);
+  judge.hear(key(0), 0, { ...up, weight: 40 }, 0);
+  expect(shown(judge, web)).toEqual(['192.0.2.11*0', '192.0.2.12*1']);
+});
+
+test('a further check and its worker begin with the same', () => {
+  const one = service();
+  const two = service({ healthChecks: [{ type: 'tcp' }, { type: 'ping', alpha: true }] });
+  const judge = new ServiceJudge(one);
+  judge.hear(key(0), 0, down, 0);
+  judge.reconfigure(two, 1);
+  expect(judge.standingOf(key(0), 1)).toMatchObject({ up: false });
+  expect(judge.standingOf(key(1), 1)).toMatchObject({ up: true });
+  judge.hear(key(0), 1, up, 2);
+  expect(judge.hear(key(0), 0, up, 3)).toMatchObject([{ kind: 'server-up' }]);
+});
+
+test('a server whose bad check is not asked for any more comes up as others do', () => {
+  const two = service({ health: { slowStart: 10 }, healthChecks: [{ type: 'tcp' }, { type: 'ping' }] }, [100, 100]);
+  const one = service({ health: { slowStart: 10 } }, [100, 100]);
+  const judge = new ServiceJudge(two);
+  judge.hear(key(0), 1, down, 0);
+  expect(judge.foresee(one, 1000)?.servers.get(key(0))).toEqual({ present: true, weight: 1 });
+  expect(shown(judge, two)).toEqual(['192.0.2.12*100']);
+  expect(judge.reconfigure(one, 1000)).toMatchObject([{ kind: 'server-up', server: key(0) }]);
+  expect(shown(judge, one, 6000)).toEqual(['192.0.2.11*50', '192.0.2.12*100']);
 });

@@ -17,6 +17,8 @@ export class TestDaemon {
   readonly signals = new EventEmitter();
   readonly events: DaemonEvent[] = [];
   readonly died: NodeJS.Signals[] = [];
+  /** What else is closed after the balancer. */
+  closing: () => Promise<void> = async () => undefined;
   /** Of the run; there when it has begun to start. */
   life = new DaemonLife();
   readonly outputClosed = new AbortController();
@@ -54,7 +56,7 @@ export class TestDaemon {
             throw error;
           }
         };
-        return { balancer, reload, close: async () => undefined };
+        return { balancer, reload, close: () => this.closing() };
       },
       die: (signal) => this.died.push(signal),
       outputClosed: this.outputClosed.signal,
