@@ -3,6 +3,7 @@
 // Thread: the JavaScript thread that calls it.
 import { fileURLToPath } from 'node:url';
 import { loadConfig } from './config/load.js';
+import { isChecked, withWorkers } from './config/recheck.js';
 import type { Config } from './config/schema.js';
 import { type NativeConfig, toNative } from './config/to-native.js';
 import { validateConfig } from './config/validate.js';
@@ -103,10 +104,11 @@ export async function createIn(
 /** With `workers: auto` a running dataplane keeps its number: more local addresses, say, must not ask for a restart. */
 function planFor(config: Config, running: NativeConfig | undefined, plan: (config: Config) => NativeConfig): NativeConfig {
   if (running === undefined || config.workers !== 'auto') return plan(config);
-  return plan(validateConfig({ ...config, workers: running.options.workers }));
+  return plan(withWorkers(config, running.options.workers));
 }
 
 async function resolveConfig(source: ConfigSource, signal: AbortSignal | undefined): Promise<Config> {
+  if (isChecked(source)) return source;
   if (source instanceof URL) return loadConfig(fileURLToPath(source), signal === undefined ? {} : { signal });
   if (typeof source === 'string') return loadConfig(source, signal === undefined ? {} : { signal });
   return validateConfig(source);

@@ -3,11 +3,13 @@
 // refused leaves everything as it was; reading statistics stops nothing; close() can be called at any time and any number of times.
 // Thread: the JavaScript thread that made it. Packets are handled by native threads, also while this thread is busy.
 import { EventEmitter } from 'node:events';
+import { recheck } from './config/recheck.js';
 import type { Config, ConfigInput, ServiceConfig } from './config/schema.js';
 import { type NativeConfig, type Presentation, serviceToNative } from './config/to-native.js';
+import { findingsError } from './config/validate.js';
 import { type Availabilities, keepKnown, presentService, type ServiceAvailability } from './control/availability.js';
 import { CrowdedServices } from './control/crowded-services.js';
-import { type ConfigChanges, diffConfigs } from './control/diff.js';
+import { type ConfigChanges, diffConfigs, shareUnchanged } from './control/diff.js';
 import * as edit from './control/edit.js';
 import { fixedChanges } from './control/fixed.js';
 import { abortable, SerialQueue } from './control/serial-queue.js';
@@ -218,10 +220,16 @@ export class LoadBalancer {
 
   /** Weight 0 drains: sessions stay, new connections go elsewhere. */
   setWeight(service: string, server: edit.ServerRef, weight: number, options: OperationOptions = {}): Promise<AppliedEvent> {
+    return this.setWeights([{ service, server, weight }], options);
+  }
+
+  /** Several weights in one step: all of them, or none where one is not possible. */
+  setWeights(changes: readonly edit.WeightChange[], options: OperationOptions = {}): Promise<AppliedEvent> {
     return this.#inTurn(async () => {
-      const config = edit.setWeight(this.#config, service, server, weight);
-      await this.#writeServices(config, [service]);
-      return this.#enter(config, { servicesAdded: [], servicesRemoved: [], servicesChanged: [service], otherChanged: false });
+      const config = edit.setWeights(this.#config, changes);
+      const servicesChanged = [...new Set(changes.map(({ service }) => service))];
+      await this.#writeServices(config, servicesChanged);
+      return this.#enter(config, { servicesAdded: [], servicesRemoved: [], servicesChanged, otherChanged: false });
     }, options);
   }
 
@@ -261,9 +269,10 @@ export class LoadBalancer {
     return this.#queue.run(async () => {
       if (this.closed) return;
       const before = this.#availability;
-      this.#availability = new Map([...before, ...found]);
+      const known = keepKnown(found, this.#config);
+      this.#availability = new Map([...before, ...known]);
       try {
-        await this.#writeServices(this.#config, [...found.keys()]);
+        await this.#writeServices(this.#config, [...known.keys()]);
       } catch (error) {
         this.#availability = before;
         throw error;
@@ -371,12 +380,16 @@ export class LoadBalancer {
   }
 
   #edit(change: (config: Config) => ConfigInput, options: OperationOptions): Promise<AppliedEvent> {
-    return this.#change(() => this.#parts.resolveConfig(change(this.#config), options.signal), options);
+    return this.#change(async () => {
+      const result = recheck(change(this.#config), this.#config);
+      if ('config' in result) return result.config;
+      throw findingsError(result.findings);
+    }, options);
   }
 
   #change(next: () => Promise<Config>, options: ApplyOptions): Promise<AppliedEvent> {
     return this.#inTurn(async () => {
-      const config = await next();
+      const config = shareUnchanged(this.#config, await next());
       const plan = this.#parts.plan(config, this.#plan, this.#presentation);
       refuseFixedChanges(this.#plan, plan);
       // Reading a file takes a while, and closing or aborting may have come in between: nothing has reached the dataplane yet.
@@ -408,7 +421,7 @@ export class LoadBalancer {
   #enter(config: Config, changes: ConfigChanges): AppliedEvent {
     const event = { generation: this.#tables.slots.generation, changes };
     this.#config = config;
-    this.#availability = keepKnown(this.#availability, config);
+    if (changes.servicesRemoved.length > 0) this.#availability = keepKnown(this.#availability, config);
     this.events.emit('applied', event);
     this.#health.configure(config);
     return event;

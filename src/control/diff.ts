@@ -2,7 +2,7 @@
 // Guarantees: pure; a service that only moved in the list is no change.
 // Thread: any; no state.
 import { isDeepStrictEqual } from 'node:util';
-import type { Config } from '../config/schema.js';
+import type { Config, ServiceConfig } from '../config/schema.js';
 
 export interface ConfigChanges {
   readonly servicesAdded: readonly string[];
@@ -25,6 +25,24 @@ export function diffConfigs(from: Config, to: Config): ConfigChanges {
       .map(([name]) => name),
     otherChanged: !isDeepStrictEqual(restBefore, restAfter),
   };
+}
+
+/**
+ * `now` with the services and sections of `before` in it wherever they are equal, so that whoever compares the two next needs to look no
+ * deeper than at the objects.
+ */
+export function shareUnchanged(before: Config, now: Config): Config {
+  const known = new Map(before.services.map((service) => [service.name, service]));
+  const services = now.services.map((service): ServiceConfig => {
+    const old = known.get(service.name);
+    return old !== undefined && isDeepStrictEqual(old, service) ? old : service;
+  });
+  const { services: _, ...rest } = now;
+  const sections = Object.entries(rest).map(([key, value]): [string, unknown] => {
+    const old: unknown = Reflect.get(before, key);
+    return [key, isDeepStrictEqual(old, value) ? old : value];
+  });
+  return { ...(Object.fromEntries(sections) as typeof rest), services };
 }
 
 /** One line for a person: "1 service added, 2 changed". */

@@ -1,6 +1,6 @@
 // Health checks as a whole: what the configuration asks for goes to the workers, what they find goes to the dataplane, to those who
 // listen, and to the operator's commands.
-// Guarantees: changes that come while the dataplane takes others in go together, in one pass; a configuration that stays the same for a
+// Guarantees: a service that is the same object as in the configuration before costs nothing; changes that come while the dataplane takes others in go together, in one pass; a configuration that stays the same for a
 // server does not disturb what is known of it; nothing is checked before start and after close.
 // Thread: main.
 import { isDeepStrictEqual } from 'node:util';
@@ -11,7 +11,7 @@ import { Notifier } from './notify.js';
 import type { Checkers } from './pool.js';
 import type { Change, TargetStatus } from './runner.js';
 import { type HealthEvent, ServiceJudge } from './service-judge.js';
-import { type CheckTarget, checksOf, targetsOf } from './target.js';
+import { type CheckTarget, checksOf, targetsOfService } from './target.js';
 
 export interface MonitorParts {
   readonly checkers: (report: (changes: readonly Change[]) => void) => Checkers;
@@ -40,6 +40,13 @@ export interface HealthStatus {
   readonly lateness: readonly Lateness[];
 }
 
+/** What is known of one service. */
+export interface ServiceHealth {
+  readonly quorum: boolean;
+  /** Servers that are checked. */
+  readonly servers: HealthStatus['servers'];
+}
+
 const TICK = 250;
 
 /** What a service is shown as before the first check of it: all of it, or with `alpha` nothing. */
@@ -53,8 +60,15 @@ export class HealthMonitor {
   readonly #checkers: Checkers;
   readonly #notifier: Notifier;
   readonly #judges = new Map<string, ServiceJudge>();
-  #targets = new Map<string, CheckTarget>();
+  readonly #targets = new Map<string, CheckTarget>();
+  /** Of the configuration in force, in its order. */
+  #services = new Map<string, ServiceConfig>();
+  readonly #targetsOf = new Map<string, readonly CheckTarget[]>();
   readonly #dirty = new Set<string>();
+  /** Services that did not reach the dataplane; the next configuration tries again. */
+  readonly #missed = new Set<string>();
+  /** Judges for which time alone will change something. */
+  readonly #waiting = new Set<ServiceJudge>();
   #presenting: Promise<void> | undefined;
   #ticking: NodeJS.Timeout | undefined;
   #closed = false;
@@ -68,26 +82,47 @@ export class HealthMonitor {
 
   /** Takes over a configuration that is in force. */
   configure(config: Config): void {
-    const wanted = new Map(targetsOf(config).map((target) => [target.id, target]));
-    const checked = new Set([...wanted.values()].map((target) => target.service));
-    for (const name of this.#judges.keys()) {
-      if (checked.has(name)) continue;
-      this.#judges.delete(name);
-      this.#dirty.add(name);
+    const before = this.#services;
+    this.#services = new Map(config.services.map((service) => [service.name, service]));
+    const gone: string[] = [];
+    const changed: CheckTarget[] = [];
+    for (const name of before.keys()) if (!this.#services.has(name)) this.#configureService(name, undefined, gone, changed);
+    for (const [name, service] of this.#services) {
+      if (before.get(name) !== service) this.#configureService(name, service, gone, changed);
     }
-    for (const service of config.services) {
-      if (!checked.has(service.name)) continue;
-      const judge = this.#judges.get(service.name);
-      if (judge === undefined) this.#judges.set(service.name, new ServiceJudge(service));
-      else this.#tell(judge, judge.reconfigure(service));
-      this.#dirty.add(service.name);
-    }
-    const changed = [...wanted.values()].filter((target) => !isDeepStrictEqual(this.#targets.get(target.id), target));
-    const gone = [...this.#targets.keys()].filter((id) => !wanted.has(id));
-    this.#targets = wanted;
+    for (const name of this.#missed) this.#dirty.add(name);
+    this.#missed.clear();
     this.#checkers.remove(gone);
     this.#checkers.set(changed);
     this.#present();
+  }
+
+  /** A service that is new, another one than before, or gone. */
+  #configureService(name: string, service: ServiceConfig | undefined, gone: string[], changed: CheckTarget[]): void {
+    const wanted = service === undefined ? [] : targetsOfService(service);
+    const known = this.#targetsOf.get(name) ?? [];
+    if (wanted.length === 0 && known.length === 0) return;
+    const ids = new Set(wanted.map((target) => target.id));
+    for (const { id } of known) {
+      if (ids.has(id)) continue;
+      gone.push(id);
+      this.#targets.delete(id);
+    }
+    for (const target of wanted) {
+      if (!isDeepStrictEqual(this.#targets.get(target.id), target)) changed.push(target);
+      this.#targets.set(target.id, target);
+    }
+    this.#dirty.add(name);
+    const judge = this.#judges.get(name);
+    if (service === undefined || wanted.length === 0) {
+      this.#targetsOf.delete(name);
+      this.#judges.delete(name);
+      if (judge !== undefined) this.#waiting.delete(judge);
+      return;
+    }
+    this.#targetsOf.set(name, wanted);
+    if (judge === undefined) this.#judges.set(name, new ServiceJudge(service));
+    else this.#tell(judge, judge.reconfigure(service));
   }
 
   /** What services are shown as now; undefined: as configured. */
@@ -106,15 +141,22 @@ export class HealthMonitor {
 
   /** The part of the status that needs no worker. */
   summary(): Pick<HealthStatus, 'services' | 'servers'> {
-    const keys = new Map([...this.#targets.values()].map(({ service, server }) => [`${service} ${server}`, { service, server }]));
+    const names = [...this.#services.keys()].filter((name) => this.#judges.has(name));
     return {
-      services: [...this.#judges.values()].map(({ name, quorum }) => ({ name, quorum })),
-      servers: [...keys.values()].map(({ service, server }) => ({
-        service,
-        server,
-        up: this.#judges.get(service)?.serverIsUp(server) ?? true,
-      })),
+      services: names.map((name) => ({ name, quorum: this.#judges.get(name)?.quorum ?? true })),
+      servers: names.flatMap((name) => this.#serversOf(name)),
     };
+  }
+
+  /** The same of one service; no servers: it is not checked. */
+  summaryOf(service: string): ServiceHealth {
+    return { quorum: this.#judges.get(service)?.quorum ?? true, servers: this.#serversOf(service) };
+  }
+
+  #serversOf(service: string): HealthStatus['servers'] {
+    const judge = this.#judges.get(service);
+    const servers = new Set((this.#targetsOf.get(service) ?? []).map((target) => target.server));
+    return [...servers].map((server) => ({ service, server, up: judge?.serverIsUp(server) ?? true }));
   }
 
   /** Stops checking. Commands of `stop`, and with `omega` those of going down, have ended when this resolves. */
@@ -144,8 +186,8 @@ export class HealthMonitor {
     const { notify, omega } = judge.policy;
     const about = { service: judge.name, reason: 'Millrace stops' };
     if (omega) {
-      for (const { service, server, up } of this.summary().servers) {
-        if (service === judge.name && up) this.#notifier.run(notify.down, { kind: 'server-down', server, ...about });
+      for (const { server, up } of this.#serversOf(judge.name)) {
+        if (up) this.#notifier.run(notify.down, { kind: 'server-down', server, ...about });
       }
       if (judge.quorum) this.#notifier.run(notify.quorumDown, { kind: 'quorum-down', server: '', ...about });
     }
@@ -165,7 +207,10 @@ export class HealthMonitor {
     this.#present();
   }
 
+  /** After each word to a judge. */
   #tell(judge: ServiceJudge, events: readonly HealthEvent[]): void {
+    if (judge.waiting) this.#waiting.add(judge);
+    else this.#waiting.delete(judge);
     const { notify } = judge.policy;
     const commands = {
       'server-up': notify.up,
@@ -190,7 +235,10 @@ export class HealthMonitor {
       .present(found)
       .then(
         () => undefined,
-        (error: unknown) => this.#parts.complain(`what health checks found did not reach the dataplane: ${String(error)}`),
+        (error: unknown) => {
+          for (const name of names) this.#missed.add(name);
+          this.#parts.complain(`what health checks found did not reach the dataplane: ${String(error)}`);
+        },
       )
       .finally(() => {
         this.#presenting = undefined;
@@ -200,7 +248,7 @@ export class HealthMonitor {
 
   /** A clock that runs only while something waits for it. */
   #follow(): void {
-    const waiting = [...this.#judges.values()].some((judge) => judge.waiting);
+    const waiting = this.#waiting.size > 0;
     if (waiting === (this.#ticking !== undefined) || this.#closed) return;
     if (!waiting) {
       clearInterval(this.#ticking);
@@ -213,8 +261,7 @@ export class HealthMonitor {
 
   #tick(): void {
     const now = this.#parts.now();
-    for (const judge of this.#judges.values()) {
-      if (!judge.waiting) continue;
+    for (const judge of [...this.#waiting]) {
       const { changed, events } = judge.tick(now);
       if (changed) this.#dirty.add(judge.name);
       this.#tell(judge, events);

@@ -35,8 +35,12 @@ export interface CheckTarget {
 
 /** All checks of a configuration. */
 export function targetsOf(config: Config): CheckTarget[] {
-  return config.services.flatMap((service) =>
-    service.servers.flatMap((server) => checksOf(service, server).map((check, place) => targetOf(service, server, check, place))),
+  return config.services.flatMap(targetsOfService);
+}
+
+export function targetsOfService(service: ServiceConfig): CheckTarget[] {
+  return service.servers.flatMap((server) =>
+    checksOf(service, server).map((check, place) => targetOf(service, server, check, place)),
   );
 }
 
