@@ -1,0 +1,156 @@
+// The check of a change against the check of everything: from small sets of addresses, names, ports and marks that collide all the time,
+// both must say the same, and services that a change does not touch must come out as the objects that they were.
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { isChecked, markChecked, recheck, withWorkers } from '../../../src/config/recheck.js';
+import type { Config, ConfigInput } from '../../../src/config/schema.js';
+import { checkObject, validateConfig } from '../../../src/config/validate.js';
+
+type Service = ConfigInput['services'][number];
+
+const FOUR = ['203.0.113.1', '203.0.113.2', '192.0.2.1', '192.0.2.2', '192.0.2.101', '192.0.2.50'];
+const SIX = ['2001:db8::1', '2001:DB8:0::1', '2001:db8::2'];
+const MODES = ['fullnat', 'direct', 'l3dsr', 'ipip'] as const;
+
+const sometimes = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: undefined, freq: 3 });
+const server = fc.record(
+  {
+    address: fc.constantFrom(...FOUR, ...SIX, 'nowhere'),
+    weight: fc.integer({ min: 0, max: 2 }),
+    port: fc.constantFrom(80, 81),
+  },
+  { requiredKeys: ['address'] },
+);
+const plainService: fc.Arbitrary<Service> = fc
+  .record({
+    name: fc.constantFrom('a', 'b', 'c', 'd', 'rule'),
+    address: fc.constantFrom(...FOUR, ...SIX, '203.0.113.0/24', '203.0.113.1/32'),
+    port: fc.constantFrom<number | string>(80, 81, '80-90', '85-95', 'any'),
+    protocol: fc.constantFrom('tcp' as const, 'udp' as const, 'tcp+udp' as const),
+    mode: fc.constantFrom(...MODES),
+    dscp: sometimes(fc.constantFrom(1, 2)),
+    group: sometimes(fc.constantFrom('g', 'h')),
+    timeout: fc.constantFrom(60, 90),
+    sorry: sometimes(server),
+    acl: sometimes(fc.constant({ file: 'list.txt' })),
+    servers: fc.array(server, { maxLength: 2 }),
+  })
+  .map(({ dscp, group, timeout, sorry, acl, ...rest }) => ({
+    ...rest,
+    ...(dscp === undefined ? {} : { dscp }),
+    ...(group === undefined ? {} : { persistence: { timeout, group } }),
+    ...(sorry === undefined ? {} : { sorryServer: sorry }),
+    ...(acl === undefined || rest.port !== 80 ? {} : { acl }),
+  }));
+const matchService: fc.Arbitrary<Service> = fc.record({
+  name: fc.constantFrom('a', 'b', 'm', 'n'),
+  match: fc.array(
+    fc.record({
+      protocol: fc.constantFrom('tcp' as const, 'tcp+udp' as const),
+      destination: fc.constantFrom('203.0.113.1', '203.0.113.0/24', '192.0.2.1'),
+    }),
+    { minLength: 1, maxLength: 2 },
+  ),
+  mark: fc.constantFrom(1, 2),
+  mode: fc.constantFrom('direct' as const, 'nat' as const),
+  servers: fc.array(server, { maxLength: 2 }),
+});
+const service = fc.oneof({ arbitrary: plainService, weight: 3 }, { arbitrary: matchService, weight: 1 });
+const change = fc.record({
+  at: fc.nat({ max: 5 }),
+  kind: fc.constantFrom('put' as const, 'add' as const, 'remove' as const, 'servers' as const, 'twice' as const, 'workers' as const),
+  service,
+});
+
+function baseWith(services: Service[]): ConfigInput {
+  return {
+    workers: 1,
+    interfaces: [{ name: 'wan' }],
+    localAddresses: ['192.0.2.101'],
+    neighbours: [{ address: '203.0.113.2', mac: '02:00:00:00:00:01', interface: 'wan' }],
+    snat: [{ name: 'rule', match: [{ source: '10.0.0.0/24' }], pool: ['192.0.2.50'] }],
+    services,
+  };
+}
+
+/** Services one by one, each only if everything is right with it. */
+function valid(candidates: readonly Service[]): Config {
+  return candidates.reduce<Config>(
+    (config, candidate) => {
+      const result = checkObject({ ...config, services: [...config.services, candidate] });
+      return 'config' in result ? result.config : config;
+    },
+    validateConfig(baseWith([])),
+  );
+}
+
+function changed(config: Config, { at, kind, service: other }: { at: number; kind: string; service: Service }): ConfigInput {
+  const services: Service[] = [...config.services];
+  const place = services.length === 0 ? 0 : at % services.length;
+  const old = services[place];
+  if (kind === 'workers') return { ...config, workers: 2 };
+  if (kind === 'twice' && old !== undefined) services.push(old);
+  else if (kind === 'remove') services.splice(place, 1);
+  else if (kind === 'put') services[place] = other;
+  else if (kind === 'servers' && old !== undefined) services[place] = { ...old, servers: other.servers };
+  else services.push(other);
+  return { ...config, services };
+}
+
+test('whatever changes, the verdict and the result are those of a check of everything', () => {
+  let [good, bad] = [0, 0];
+  fc.assert(
+    fc.property(fc.array(service, { maxLength: 8 }), fc.array(change, { minLength: 1, maxLength: 5 }), (candidates, changes) => {
+      let from = valid(candidates);
+      for (const step of changes) {
+        const next = changed(from, step);
+        const result = recheck(next, from);
+        expect(result).toEqual(checkObject(next));
+        if (!('config' in result)) {
+          bad += 1;
+          continue;
+        }
+        good += 1;
+        const known = new Set<unknown>(from.services);
+        next.services.forEach((given, i) => {
+          const shared = result.config.services[i] === given;
+          if (step.kind !== 'workers') expect(shared).toBe(known.has(given));
+        });
+        from = result.config;
+      }
+    }),
+    { numRuns: 1500 },
+  );
+  // Both outcomes have to have been met, often, or nothing was compared.
+  expect(Math.min(good, bad)).toBeGreaterThan(200);
+});
+
+test('a number of workers is checked as in a check of everything', () => {
+  fc.assert(
+    fc.property(fc.array(service, { maxLength: 6 }), fc.integer({ min: 1, max: 3 }), (candidates, workers) => {
+      const config = valid(candidates);
+      const whole = checkObject({ ...config, workers });
+      if ('config' in whole) expect(withWorkers(config, workers)).toEqual(whole.config);
+      else expect(() => withWorkers(config, workers)).toThrow(whole.findings[0]?.reason);
+    }),
+  );
+});
+
+test('what is no configuration is refused as in a check of everything', () => {
+  const from = validateConfig(baseWith([]));
+  fc.assert(
+    fc.property(fc.anything(), (services) => {
+      const next = { ...from, services } as unknown as ConfigInput;
+      expect(recheck(next, from)).toEqual(checkObject(next));
+    }),
+  );
+});
+
+test('a mark is of one object, and nothing that is made from it has it', () => {
+  const config = validateConfig(baseWith([]));
+  expect(isChecked(config)).toBe(false);
+  expect(isChecked(markChecked(config))).toBe(true);
+  expect(isChecked({ ...config })).toBe(false);
+  expect(isChecked(structuredClone(config))).toBe(false);
+  expect([undefined, null, 'text', 1].map(isChecked)).toEqual([false, false, false, false]);
+});
