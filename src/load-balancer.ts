@@ -14,12 +14,18 @@ import * as edit from './control/edit.js';
 import { fixedChanges } from './control/fixed.js';
 import { abortable, SerialQueue } from './control/serial-queue.js';
 import { type SessionFilter, type SessionList, type SessionPaging, sessionList, sessionRequest } from './control/sessions.js';
-import { type PlainCounter, type Stats, StatsReader } from './control/stats.js';
+import { type PlainCounter, type ServerStats, type Stats, StatsReader, type Totals } from './control/stats.js';
 import { TableWriter } from './control/table-writer.js';
 import { dataplaneStartChannel, dataplaneStopChannel, healthTransitionChannel } from './diagnostics.js';
 import type { Finding } from './doctor/facts.js';
 import { createError, fromNativeError } from './errors.js';
-import { type HealthMonitor, type HealthStatus, initialAvailability, type MonitorParts } from './health/monitor.js';
+import {
+  type HealthMonitor,
+  type HealthStatus,
+  initialAvailability,
+  type MonitorParts,
+  type ServiceHealth,
+} from './health/monitor.js';
 import type { HealthEvent } from './health/service-judge.js';
 import type {
   NativeBinding,
@@ -243,6 +249,11 @@ export class LoadBalancer {
     return this.#health.summary();
   }
 
+  /** The same of one service. Little work, however many there are. */
+  healthOf(service: string): ServiceHealth {
+    return this.#health.summaryOf(service);
+  }
+
   /** What the dataplane is shown of a service of the configuration in place of what is configured; undefined: that. */
   availability(service: ServiceConfig): ServiceAvailability | undefined {
     const known = this.#availability;
@@ -314,6 +325,17 @@ export class LoadBalancer {
   stats(): Stats {
     if (this.#lastStats !== undefined) return this.#lastStats;
     return this.#reader.read(this.#tables.slots);
+  }
+
+  /** Counters of the servers of one service, those of now as in stats(). Little work, however many services there are. */
+  serverStats(service: string): readonly ServerStats[] {
+    if (this.#lastStats !== undefined) return this.#lastStats.servers.filter((server) => server.service === service);
+    return this.#reader.readService(this.#tables.slots, service);
+  }
+
+  /** stats() without services and servers. Little work, however many there are. */
+  totals(): Totals {
+    return this.#lastStats ?? this.#reader.readTotals();
   }
 
   /** One counter of each worker; after close() those of the end. Little work, however many services there are. */

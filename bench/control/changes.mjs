@@ -36,7 +36,8 @@ export function loading({ services, servers }) {
   const baseline = fastest(3, () => JSON.parse(json));
   const load = (text, file) => {
     const result = parseConfig(text, file);
-    if (!('config' in result)) throw new Error(`the configuration of the benchmark is refused: ${JSON.stringify(result.problems[0])}`);
+    if (!('config' in result))
+      throw new Error(`the configuration of the benchmark is refused: ${JSON.stringify(result.problems[0])}`);
   };
   return {
     json: { bytes: json.length, milliseconds: fastest(2, () => load(json, 'millrace.json')), baseline },
@@ -50,7 +51,11 @@ export async function withLarge({ services, servers, directory }, use) {
   const configFile = join(directory, 'millrace.json');
   writeFileSync(configFile, JSON.stringify(config));
   const { value: state, milliseconds } = await timed(() =>
-    Reconciler.start({ configFile, store: overlayStore(join(directory, 'state.json')), create: (checked) => createLoadBalancer(checked) }),
+    Reconciler.start({
+      configFile,
+      store: overlayStore(join(directory, 'state.json')),
+      create: (checked) => createLoadBalancer(checked),
+    }),
   );
   try {
     return await use({ state, config, configFile, started: milliseconds });
@@ -83,7 +88,7 @@ export async function changes({ state, config, configFile, started, rounds }) {
     };
   };
   // An address that the service does not have, and that has its neighbour: nobody waits for ARP.
-  const server = (i) => ({ address: `10.0.0.${1 + (((i * 7919) % config.services.length) * 10 + 50) % 100}`, weight: 1 });
+  const server = (i) => ({ address: `10.0.0.${1 + ((((i * 7919) % config.services.length) * 10 + 50) % 100)}`, weight: 1 });
   const result = {
     weight: await series((i) => ({ op: 'set-weight', service: name(i), server: serverOf(i), weight: 10 + i })),
     putServer: await series((i) => ({ op: 'put-server', service: name(i), server: server(i) })),

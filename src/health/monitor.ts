@@ -1,6 +1,7 @@
 // Health checks as a whole: what the configuration asks for goes to the workers, what they find goes to the dataplane, to those who
 // listen, and to the operator's commands.
-// Guarantees: a service that is the same object as in the configuration before costs nothing; changes that come while the dataplane takes others in go together, in one pass; a configuration that stays the same for a
+// Guarantees: a service that is the same object as in the configuration before costs nothing; changes that come
+// within 10 ms, or while the dataplane takes others in, go together in one pass; a configuration that stays the same for a
 // server does not disturb what is known of it; nothing is checked before start and after close.
 // Thread: main.
 import { isDeepStrictEqual } from 'node:util';
@@ -48,6 +49,10 @@ export interface ServiceHealth {
 }
 
 const TICK = 250;
+/** What checks find within this time goes to the dataplane together, milliseconds. */
+const GATHER = 10;
+/** From the beginning of one pass to that of the next: many failures are few passes, whatever each costs. */
+const SPACING = 50;
 
 /** What a service is shown as before the first check of it: all of it, or with `alpha` nothing. */
 export function initialAvailability(service: ServiceConfig): ServiceAvailability | undefined {
@@ -70,6 +75,10 @@ export class HealthMonitor {
   /** Judges for which time alone will change something. */
   readonly #waiting = new Set<ServiceJudge>();
   #presenting: Promise<void> | undefined;
+  /** Runs while a pass is about to begin. */
+  #gathering: NodeJS.Timeout | undefined;
+  /** When the last pass began. */
+  #passed = Number.NEGATIVE_INFINITY;
   #ticking: NodeJS.Timeout | undefined;
   #closed = false;
   #referenced = true;
@@ -164,6 +173,7 @@ export class HealthMonitor {
     if (this.#closed) return;
     this.#closed = true;
     clearInterval(this.#ticking);
+    clearTimeout(this.#gathering);
     await this.#checkers.close();
     await this.#presenting;
     for (const judge of this.#judges.values()) this.#farewell(judge);
@@ -204,7 +214,7 @@ export class HealthMonitor {
       this.#dirty.add(target.service);
       this.#tell(judge, judge.hear(target.server, Number(change.id.slice(change.id.lastIndexOf(' ') + 1)), change, now));
     }
-    this.#present();
+    this.#presentSoon();
   }
 
   /** After each word to a judge. */
@@ -225,11 +235,22 @@ export class HealthMonitor {
     }
   }
 
+  #presentSoon(): void {
+    this.#follow();
+    if (this.#gathering !== undefined || this.#presenting !== undefined || this.#dirty.size === 0 || this.#closed) return;
+    const wait = Math.min(SPACING, Math.max(GATHER, this.#passed + SPACING - this.#parts.now()));
+    this.#gathering = setTimeout(() => this.#present(), wait);
+    if (!this.#referenced) this.#gathering.unref();
+  }
+
   #present(): void {
+    clearTimeout(this.#gathering);
+    this.#gathering = undefined;
     this.#follow();
     if (this.#presenting !== undefined || this.#dirty.size === 0 || this.#closed) return;
     const names = [...this.#dirty];
     this.#dirty.clear();
+    this.#passed = this.#parts.now();
     const found = new Map(names.map((name) => [name, this.availability(name)]));
     this.#presenting = this.#parts
       .present(found)
@@ -242,7 +263,7 @@ export class HealthMonitor {
       )
       .finally(() => {
         this.#presenting = undefined;
-        this.#present();
+        this.#presentSoon();
       });
   }
 
@@ -266,6 +287,6 @@ export class HealthMonitor {
       if (changed) this.#dirty.add(judge.name);
       this.#tell(judge, events);
     }
-    this.#present();
+    this.#presentSoon();
   }
 }

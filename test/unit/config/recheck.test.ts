@@ -58,7 +58,14 @@ const matchService: fc.Arbitrary<Service> = fc.record({
 const service = fc.oneof({ arbitrary: plainService, weight: 3 }, { arbitrary: matchService, weight: 1 });
 const change = fc.record({
   at: fc.nat({ max: 5 }),
-  kind: fc.constantFrom('put' as const, 'add' as const, 'remove' as const, 'servers' as const, 'twice' as const, 'workers' as const),
+  kind: fc.constantFrom(
+    'put' as const,
+    'add' as const,
+    'remove' as const,
+    'servers' as const,
+    'twice' as const,
+    'workers' as const,
+  ),
   service,
 });
 
@@ -75,13 +82,12 @@ function baseWith(services: Service[]): ConfigInput {
 
 /** Services one by one, each only if everything is right with it. */
 function valid(candidates: readonly Service[]): Config {
-  return candidates.reduce<Config>(
-    (config, candidate) => {
-      const result = checkObject({ ...config, services: [...config.services, candidate] });
-      return 'config' in result ? result.config : config;
-    },
-    validateConfig(baseWith([])),
-  );
+  let config = validateConfig(baseWith([]));
+  for (const candidate of candidates) {
+    const result = checkObject({ ...config, services: [...config.services, candidate] });
+    if ('config' in result) config = result.config;
+  }
+  return config;
 }
 
 function changed(config: Config, { at, kind, service: other }: { at: number; kind: string; service: Service }): ConfigInput {
@@ -119,10 +125,10 @@ test('whatever changes, the verdict and the result are those of a check of every
         from = result.config;
       }
     }),
-    { numRuns: 1500 },
+    { numRuns: 400 },
   );
   // Both outcomes have to have been met, often, or nothing was compared.
-  expect(Math.min(good, bad)).toBeGreaterThan(200);
+  expect(Math.min(good, bad)).toBeGreaterThan(50);
 });
 
 test('a number of workers is checked as in a check of everything', () => {
