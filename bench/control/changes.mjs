@@ -66,12 +66,14 @@ export async function withLarge({ services, servers, directory }, use) {
 
 export async function changes({ state, config, configFile, started, rounds }) {
   const watch = watchApplies();
+  const middle = (values) => quantile(values, 0.5);
   const name = (i) => `service-${(i * 7919) % config.services.length}`;
   const serverOf = (i) => config.services[(i * 7919) % config.services.length].servers[i % 10].address;
   const run = async (operations) => {
     const begin = performance.now();
     await state.change(operations);
-    return { reached: watch.applies.at(-1).end - begin, answered: performance.now() - begin };
+    const { end, milliseconds } = watch.applies.at(-1);
+    return { reached: end - begin, dataplane: milliseconds, answered: performance.now() - begin };
   };
   const series = async (operation) => {
     const all = [];
@@ -79,12 +81,10 @@ export async function changes({ state, config, configFile, started, rounds }) {
     const reached = all.map((one) => one.reached);
     return {
       first: reached[0],
-      median: quantile(reached, 0.5),
+      median: middle(reached),
       p99: quantile(reached, 0.99),
-      answered: quantile(
-        all.map((one) => one.answered),
-        0.5,
-      ),
+      dataplane: middle(all.map((one) => one.dataplane)),
+      answered: middle(all.map((one) => one.answered)),
     };
   };
   // An address that the service does not have, and that has its neighbour: nobody waits for ARP.

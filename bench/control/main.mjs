@@ -13,7 +13,7 @@ import { INTERFACE, PEER } from './config.mjs';
 import { health } from './health.mjs';
 
 const SIZES = {
-  short: { services: 2000, servers: 10, rounds: 30, targets: 2000, healthSeconds: 5, apiSeconds: 1 },
+  short: { services: 1000, servers: 10, rounds: 30, targets: 1000, healthSeconds: 5, apiSeconds: 1 },
   normal: { services: 10_000, servers: 10, rounds: 100, targets: 10_000, healthSeconds: 20, apiSeconds: 4 },
 };
 

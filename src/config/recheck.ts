@@ -54,15 +54,15 @@ function recheckServices(next: ConfigInput, from: Config): CheckResult | undefin
   const { services, ...rest } = next;
   const { services: known, ...restFrom } = from;
   if (!Array.isArray(services) || !isDeepStrictEqual(rest, restFrom)) return undefined;
-  const unchanged = new Set<unknown>(known);
-  const changed = services.filter((service) => !unchanged.has(service));
+  const changed = newObjects(services, known);
   const { plain, findings } = checkShape({ interfaces: [{ name: 'any' }], services: changed });
   if (plain === undefined || findings.length > 0) return undefined;
   const fresh = (plain.value as Config).services;
   if (fresh.some((service) => service.acl?.file !== undefined)) return undefined;
   const copies = new Map<ServiceInput, ServiceConfig>(changed.map((service, i) => [service, fresh[i] as ServiceConfig]));
   const all = services.map((service) => copies.get(service) ?? (service as ServiceConfig));
-  if (new Set(all.map((service) => service.name)).size < all.length) return undefined;
+  const renamed = all.length !== known.length || all.some((service, i) => service.name !== known[i]?.name);
+  if (renamed && new Set(all.map((service) => service.name)).size < all.length) return undefined;
   const news = newsOf(fresh, known);
   const stale = new Set<ServiceConfig>(fresh);
   const related = all.filter((service) => !stale.has(service) && concerns(service, news));
@@ -70,6 +70,15 @@ function recheckServices(next: ConfigInput, from: Config): CheckResult | undefin
   const neighbours = news.vips.size > 0 || news.matches ? from.neighbours : [];
   if (checkSemantics({ ...restFrom, neighbours, services: [...fresh, ...related] }, []).length > 0) return undefined;
   return { config: { ...restFrom, services: all }, findings: [] };
+}
+
+/** Those of `services` that are none of `known`. */
+function newObjects(services: readonly ServiceInput[], known: readonly ServiceInput[]): ServiceInput[] {
+  const elsewhere = services.filter((service, i) => service !== known[i]);
+  // A set of ten thousand costs more than all the rest of a small change.
+  if (services.length === known.length && elsewhere.length <= 16) return elsewhere.filter((service) => !known.includes(service));
+  const all = new Set(known);
+  return elsewhere.filter((service) => !all.has(service));
 }
 
 /** What the changed services have that they did not have before, as far as other services can mind. */
@@ -110,7 +119,8 @@ function newsOf(fresh: readonly ServiceConfig[], known: readonly ServiceConfig[]
 }
 
 function concerns(service: ServiceConfig, news: News): boolean {
-  if (vipsOf(service).some((vip) => news.vips.has(vip) || news.servers.has(vip))) return true;
+  if (news.vips.size + news.servers.size > 0 && vipsOf(service).some((vip) => news.vips.has(vip) || news.servers.has(vip)))
+    return true;
   if (news.vips.size > 0 && addressesOf(service).some((address) => news.vips.has(address))) return true;
   if (service.mark !== undefined && news.marks.has(service.mark)) return true;
   if (service.persistence?.group !== undefined && news.groups.has(service.persistence.group)) return true;

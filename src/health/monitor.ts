@@ -7,6 +7,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Config, ServiceConfig } from '../config/schema.js';
 import type { Availabilities, ServiceAvailability } from '../control/availability.js';
+import { sameNames } from '../control/diff.js';
 import type { Lateness } from './messages.js';
 import { Notifier } from './notify.js';
 import type { Checkers } from './pool.js';
@@ -56,9 +57,14 @@ const SPACING = 50;
 
 /** What a service is shown as before the first check of it: all of it, or with `alpha` nothing. */
 export function initialAvailability(service: ServiceConfig): ServiceAvailability | undefined {
-  const checked = service.servers.some((server) => checksOf(service, server).length > 0);
-  return checked ? new ServiceJudge(service).availability(0) : undefined;
+  if (unchecked.has(service)) return undefined;
+  if (service.servers.some((server) => checksOf(service, server).length > 0)) return new ServiceJudge(service).availability(0);
+  unchecked.add(service);
+  return undefined;
 }
+
+/** Services without checks, which never change: nobody looks at their servers again. */
+const unchecked = new WeakSet<ServiceConfig>();
 
 export class HealthMonitor {
   readonly #parts: MonitorParts;
@@ -66,7 +72,8 @@ export class HealthMonitor {
   readonly #notifier: Notifier;
   readonly #judges = new Map<string, ServiceJudge>();
   readonly #targets = new Map<string, CheckTarget>();
-  /** Of the configuration in force, in its order. */
+  /** Of the configuration in force, in its order; the same by name. */
+  #list: readonly ServiceConfig[] = [];
   #services = new Map<string, ServiceConfig>();
   readonly #targetsOf = new Map<string, readonly CheckTarget[]>();
   readonly #dirty = new Set<string>();
@@ -91,13 +98,23 @@ export class HealthMonitor {
 
   /** Takes over a configuration that is in force. */
   configure(config: Config): void {
-    const before = this.#services;
-    this.#services = new Map(config.services.map((service) => [service.name, service]));
+    const [before, now] = [this.#list, config.services];
+    this.#list = now;
     const gone: string[] = [];
     const changed: CheckTarget[] = [];
-    for (const name of before.keys()) if (!this.#services.has(name)) this.#configureService(name, undefined, gone, changed);
-    for (const [name, service] of this.#services) {
-      if (before.get(name) !== service) this.#configureService(name, service, gone, changed);
+    if (!sameNames(before, now)) {
+      const known = this.#services;
+      this.#services = new Map(now.map((service) => [service.name, service]));
+      for (const name of known.keys()) if (!this.#services.has(name)) this.#configureService(name, undefined, gone, changed);
+      for (const service of now) {
+        if (known.get(service.name) !== service) this.#configureService(service.name, service, gone, changed);
+      }
+    } else {
+      now.forEach((service, i) => {
+        if (service === before[i]) return;
+        this.#services.set(service.name, service);
+        this.#configureService(service.name, service, gone, changed);
+      });
     }
     for (const name of this.#missed) this.#dirty.add(name);
     this.#missed.clear();
