@@ -1,6 +1,6 @@
 // Checks a configuration that has much in common with one that was checked before: what a change does not touch is not looked at again.
 // The rest of the configuration only matters where it can contradict what is new: services with the same VIP, with a VIP that a new
-// server has, with the same mark, the same persistence group, a DSCP or a list of matches. When anything is found, or when more than
+// server has, with the same mark, the same persistence group or a DSCP. When anything is found, or when more than
 // services differ, everything is checked, so that messages are those of a whole check.
 // Guarantees: the verdict and the result are those of checkObject; services that are the same objects as in the checked configuration are
 // the same objects in the result, all others are copies; the values passed in are not changed.
@@ -61,13 +61,13 @@ function recheckServices(next: ConfigInput, from: Config): CheckResult | undefin
   if (fresh.some((service) => service.acl?.file !== undefined)) return undefined;
   const copies = new Map<ServiceInput, ServiceConfig>(changed.map((service, i) => [service, fresh[i] as ServiceConfig]));
   const all = services.map((service) => copies.get(service) ?? (service as ServiceConfig));
-  const renamed = all.length !== known.length || all.some((service, i) => service.name !== known[i]?.name);
+  const renamed = all.some((service, i) => service.name !== known[i]?.name);
   if (renamed && new Set(all.map((service) => service.name)).size < all.length) return undefined;
   const news = newsOf(fresh, known);
   const stale = new Set<ServiceConfig>(fresh);
   const related = all.filter((service) => !stale.has(service) && concerns(service, news));
   // Neighbours can only be in the way of a VIP.
-  const neighbours = news.vips.size > 0 || news.matches ? from.neighbours : [];
+  const neighbours = news.vips.size > 0 ? from.neighbours : [];
   if (checkSemantics({ ...restFrom, neighbours, services: [...fresh, ...related] }, []).length > 0) return undefined;
   return { config: { ...restFrom, services: all }, findings: [] };
 }
@@ -88,7 +88,6 @@ interface News {
   readonly servers: Set<string>;
   readonly marks: Set<number>;
   readonly groups: Set<string>;
-  matches: boolean;
   dscp: boolean;
 }
 
@@ -98,7 +97,6 @@ function newsOf(fresh: readonly ServiceConfig[], known: readonly ServiceConfig[]
     servers: new Set(),
     marks: new Set(),
     groups: new Set(),
-    matches: false,
     dscp: false,
   };
   const names = new Set(fresh.map((service) => service.name));
@@ -107,7 +105,6 @@ function newsOf(fresh: readonly ServiceConfig[], known: readonly ServiceConfig[]
     const old = before.get(service.name);
     if (old === undefined || !isDeepStrictEqual(identityOf(old), identityOf(service))) {
       for (const vip of vipsOf(service)) news.vips.add(vip);
-      if (service.match !== undefined) news.matches = true;
     }
     const had = new Set(old === undefined ? [] : addressesOf(old));
     for (const address of addressesOf(service)) if (!had.has(address)) news.servers.add(address);
@@ -124,7 +121,7 @@ function concerns(service: ServiceConfig, news: News): boolean {
   if (news.vips.size > 0 && addressesOf(service).some((address) => news.vips.has(address))) return true;
   if (service.mark !== undefined && news.marks.has(service.mark)) return true;
   if (service.persistence?.group !== undefined && news.groups.has(service.persistence.group)) return true;
-  return (news.dscp && service.dscp !== undefined) || (news.matches && service.match !== undefined);
+  return news.dscp && service.dscp !== undefined;
 }
 
 function identityOf({ address, port, protocol, match }: ServiceConfig): unknown {
