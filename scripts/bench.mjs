@@ -1,8 +1,10 @@
 // npm run bench: builds the native benchmarks, waits for a quiet machine, runs them, prints a table.
 //   npm run bench [-- core] [--full | --short] [--json FILE] [--cpu N]
 //   npm run bench -- maglev
+//   npm run bench -- control [--short] [--json FILE]
 //   core      the pipeline in memory beside a bare loop (bench/native/pipeline_bench.cc); the default
 //   maglev    balance, disruption and building time of Maglev tables (bench/native/maglev_bench.cc)
+//   control   configuration, changes, health checks and the API at 10,000 services (scripts/bench-control.mjs); needs root
 //   --full    10 million sessions too: 3 GB of memory, some minutes     --short   a look that everything runs, in half a minute
 // Plain Node: nothing from node_modules. Guarantees: the wait is bounded, and a table made on a noisy machine says so.
 // bench/README.md tells how to read the numbers.
@@ -13,7 +15,9 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { control } from './bench-control.mjs';
 import { Problem, runScript, step } from './lib/output.mjs';
+import { table } from './lib/table.mjs';
 import { root } from './setup.mjs';
 
 /** Share of a second that every CPU must be idle before the run, and how long to wait for that second. */
@@ -43,11 +47,15 @@ await runScript(async () => {
     allowPositionals: true,
   });
   if (positionals.length === 1 && positionals[0] === 'maglev') return maglev(values.json);
+  if (positionals.length === 1 && positionals[0] === 'control') {
+    const quiet = await waitForQuiet(values.short ? quietWaitSeconds.short : quietWaitSeconds.normal);
+    return control({ short: values.short, file: values.json, quiet });
+  }
   const unknown = positionals.filter((name) => name !== 'core');
   if (unknown.length > 0 || !/^\d+$/.test(values.cpu) || (values.full && values.short)) {
     throw new Problem(
       unknown.length > 0 ? `There is no benchmark "${unknown[0]}".` : 'The options do not fit together.',
-      'npm run bench [-- core | -- maglev] [--full | --short] [--json FILE] [--cpu N].',
+      'npm run bench [-- core | -- maglev | -- control] [--full | --short] [--json FILE] [--cpu N].',
       2,
     );
   }
@@ -150,13 +158,6 @@ async function run(program, argv) {
 function count(n) {
   if (n >= 1e6) return `${n / 1e6}M`;
   return n >= 1e3 ? `${n / 1e3}k` : String(n);
-}
-
-/** Columns of numbers stand at the right; `left`: columns of words at the left, as the first one always. */
-function table(head, rows, left = 1) {
-  const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i].length)));
-  const line = (cells) => cells.map((cell, i) => (i < left ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join('  ');
-  return [line(head), ...rows.map(line)].map((text) => `  ${text.trimEnd()}\n`).join('');
 }
 
 /** No quiet machine needed: all but the building times is arithmetic. */

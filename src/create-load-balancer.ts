@@ -3,6 +3,7 @@
 // Thread: the JavaScript thread that calls it.
 import { fileURLToPath } from 'node:url';
 import { loadConfig } from './config/load.js';
+import { isChecked, withWorkers } from './config/recheck.js';
 import type { Config } from './config/schema.js';
 import { type NativeConfig, toNative } from './config/to-native.js';
 import { validateConfig } from './config/validate.js';
@@ -110,10 +111,11 @@ export async function createIn(
 /** With `workers: auto` a running dataplane keeps its number: more local addresses, say, must not ask for a restart. */
 function planFor(config: Config, running: NativeConfig | undefined, plan: (config: Config) => NativeConfig): NativeConfig {
   if (running === undefined || config.workers !== 'auto') return plan(config);
-  return plan(validateConfig({ ...config, workers: running.options.workers }));
+  return plan(withWorkers(config, running.options.workers));
 }
 
 async function resolveSource(source: ConfigSource, signal: AbortSignal | undefined, resolve: FileResolver): Promise<Config> {
+  if (isChecked(source)) return source;
   const options = signal === undefined ? {} : { signal };
   if (source instanceof URL) return resolve(fileURLToPath(source), options);
   if (typeof source === 'string') return resolve(source, options);

@@ -3,11 +3,13 @@
 // refused leaves everything as it was; reading statistics stops nothing; close() can be called at any time and any number of times.
 // Thread: the JavaScript thread that made it. Packets are handled by native threads, also while this thread is busy.
 import { EventEmitter } from 'node:events';
+import { recheck } from './config/recheck.js';
 import type { Config, ConfigInput, ServiceConfig } from './config/schema.js';
 import { type NativeConfig, type Presentation, serviceToNative } from './config/to-native.js';
-import { type Availabilities, presentService, type ServiceAvailability } from './control/availability.js';
+import { findingsError } from './config/validate.js';
+import { type Availabilities, keepKnown, presentService, type ServiceAvailability } from './control/availability.js';
 import { CrowdedServices } from './control/crowded-services.js';
-import { type ConfigChanges, diffConfigs } from './control/diff.js';
+import { type ConfigChanges, diffConfigs, shareUnchanged } from './control/diff.js';
 import * as edit from './control/edit.js';
 import { fixedChanges } from './control/fixed.js';
 import { type LogSource, logSourceOf } from './control/log-source.js';
@@ -20,12 +22,18 @@ import {
   sessionList,
   sessionRequest,
 } from './control/sessions.js';
-import { type PlainCounter, type Stats, StatsReader } from './control/stats.js';
+import { type PlainCounter, type ServerStats, type Stats, StatsReader, type Totals } from './control/stats.js';
 import { TableWriter } from './control/table-writer.js';
 import { dataplaneStartChannel, dataplaneStopChannel, healthTransitionChannel } from './diagnostics.js';
 import type { Finding } from './doctor/facts.js';
 import { createError, fromNativeError } from './errors.js';
-import { type HealthMonitor, type HealthStatus, initialAvailability, type MonitorParts } from './health/monitor.js';
+import {
+  type HealthMonitor,
+  type HealthStatus,
+  initialAvailability,
+  type MonitorParts,
+  type ServiceHealth,
+} from './health/monitor.js';
 import type { HealthEvent } from './health/service-judge.js';
 import type {
   NativeBinding,
@@ -229,10 +237,16 @@ export class LoadBalancer {
 
   /** Weight 0 drains: sessions stay, new connections go elsewhere. */
   setWeight(service: string, server: edit.ServerRef, weight: number, options: OperationOptions = {}): Promise<AppliedEvent> {
+    return this.setWeights([{ service, server, weight }], options);
+  }
+
+  /** Several weights in one step: all of them, or none where one is not possible. */
+  setWeights(changes: readonly edit.WeightChange[], options: OperationOptions = {}): Promise<AppliedEvent> {
     return this.#inTurn(async () => {
-      const config = edit.setWeight(this.#config, service, server, weight);
-      await this.#writeServices(config, this.#foreseen(config.services.filter(({ name }) => name === service)));
-      return this.#enter(config, { servicesAdded: [], servicesRemoved: [], servicesChanged: [service], otherChanged: false });
+      const config = edit.setWeights(this.#config, changes);
+      const servicesChanged = [...new Set(changes.map(({ service }) => service))];
+      await this.#writeServices(config, this.#foreseen(config.services));
+      return this.#enter(config, { servicesAdded: [], servicesRemoved: [], servicesChanged, otherChanged: false });
     }, options);
   }
 
@@ -244,6 +258,11 @@ export class LoadBalancer {
   /** The part of it that is there at once. */
   healthSummary(): Pick<HealthStatus, 'services' | 'servers'> {
     return this.#health.summary();
+  }
+
+  /** The same of one service. Little work, however many there are. */
+  healthOf(service: string): ServiceHealth {
+    return this.#health.summaryOf(service);
   }
 
   /** What the dataplane is shown of a service of the configuration in place of what is configured; undefined: that. */
@@ -324,6 +343,17 @@ export class LoadBalancer {
     return this.#reader.read(this.#tables.slots);
   }
 
+  /** Counters of the servers of one service, those of now as in stats(). Little work, however many services there are. */
+  serverStats(service: string): readonly ServerStats[] {
+    if (this.#lastStats !== undefined) return this.#lastStats.servers.filter((server) => server.service === service);
+    return this.#reader.readService(this.#tables.slots, service);
+  }
+
+  /** stats() without services and servers. Little work, however many there are. */
+  totals(): Totals {
+    return this.#lastStats ?? this.#reader.readTotals();
+  }
+
   /** One counter of each worker; after close() those of the end. Little work, however many services there are. */
   workerCounter(counter: PlainCounter): readonly bigint[] {
     if (this.#lastStats !== undefined) return this.#lastStats.workers.map((worker) => worker[counter]);
@@ -394,14 +424,20 @@ export class LoadBalancer {
   }
 
   #edit(change: (config: Config) => ConfigInput, options: OperationOptions): Promise<AppliedEvent> {
-    return this.#change(() => this.#parts.resolveConfig(change(this.#config), options.signal), options);
+    return this.#change(async () => {
+      const result = recheck(change(this.#config), this.#config);
+      if ('config' in result) return result.config;
+      throw findingsError(result.findings);
+    }, options);
   }
 
   #change(next: () => Promise<Config>, options: ApplyOptions): Promise<AppliedEvent> {
     return this.#inTurn(async () => {
-      const config = await next();
+      const config = shareUnchanged(this.#config, await next());
       const foreseen = this.#foreseen(config.services);
-      const plan = this.#parts.plan(config, this.#plan, (service) => presentService(service, foreseen.get(service.name)));
+      const plan = this.#parts.plan(config, this.#plan, (service) =>
+        presentService(service, foreseen.has(service.name) ? foreseen.get(service.name) : this.availability(service)),
+      );
       refuseFixedChanges(this.#plan, plan);
       // Reading a file takes a while, and closing or aborting may have come in between: nothing has reached the dataplane yet.
       this.#refuseWhenClosed();
@@ -409,7 +445,7 @@ export class LoadBalancer {
       const changes = diffConfigs(this.#config, config);
       if (options.dryRun) return { generation: this.#tables.slots.generation, changes };
       await this.#tables.write(plan.tables);
-      this.#availability = foreseen;
+      this.#availability = new Map([...this.#availability, ...foreseen]);
       return this.#enter(config, changes);
     }, options);
   }
@@ -421,9 +457,14 @@ export class LoadBalancer {
     }, signal);
   }
 
-  /** What services that are about to be configured so will be shown as: a drain or `alpha` counts from the first moment on. */
+  /**
+   * What services that are about to be configured so will be shown as: a drain or `alpha` counts from the first moment on. One that is the
+   * same object in the same place stays as it is shown, and is not part of the result.
+   */
   #foreseen(services: readonly ServiceConfig[]): Availabilities {
-    return new Map(services.map((service) => [service.name, this.#health.foresee(service)]));
+    const before = this.#config.services;
+    const others = services.filter((service, i) => service !== before[i]);
+    return new Map(others.map((service) => [service.name, this.#health.foresee(service)]));
   }
 
   /** Shows the services of `config` that `said` speaks of as it says; only those that are found by what they were found by. */
@@ -439,6 +480,7 @@ export class LoadBalancer {
   #enter(config: Config, changes: ConfigChanges): AppliedEvent {
     const event = { generation: this.#tables.slots.generation, changes };
     this.#config = config;
+    if (changes.servicesRemoved.length > 0) this.#availability = keepKnown(this.#availability, config);
     this.events.emit('applied', event);
     this.#health.configure(config);
     return event;

@@ -6,6 +6,7 @@ import type { ServiceConfig } from '../config/schema.js';
 import { serverKey } from '../control/availability.js';
 import type { ServerInput, ServerRef, ServiceInput } from '../control/edit.js';
 import type { ChangeOptions, DesiredState, Operation, Section } from '../state/desired.js';
+import { servicesByName } from '../state/overlay.js';
 import { checkSection } from './bodies.js';
 import type { ChangeViewBody } from './contract.js';
 import { notFound, requestInvalid } from './errors.js';
@@ -13,16 +14,10 @@ import { parseServerName, type ServerName } from './server-name.js';
 
 /** The service of the configuration. @throws MILLRACE_E_NOT_FOUND */
 export function serviceNamed(desired: DesiredState, name: string): ServiceConfig {
-  const { services } = desired.config;
-  const service = services.find((candidate) => candidate.name === name);
+  const services = servicesByName(desired.config);
+  const service = services.get(name);
   if (service !== undefined) return service;
-  throw notFound(
-    `there is no service ${JSON.stringify(name)}`,
-    `${list(
-      'Services are',
-      services.map((entry) => entry.name),
-    )}`,
-  );
+  throw notFound(`there is no service ${JSON.stringify(name)}`, `${list('Services are', [...services.keys()])}`);
 }
 
 /** The key of a server as paths have it. @throws MILLRACE_E_NOT_FOUND for what can be no server. */

@@ -4,9 +4,9 @@ import type { EventEmitter } from 'node:events';
 import type { ServiceConfig } from '../config/schema.js';
 import type { ServiceAvailability } from '../control/availability.js';
 import type { SessionFilter, SessionList, SessionPaging } from '../control/sessions.js';
-import type { Stats } from '../control/stats.js';
+import type { PlainCounter, ServerStats, Totals } from '../control/stats.js';
 import type { ExplainRequest, Explanation } from '../explain/explain.js';
-import type { HealthStatus } from '../health/monitor.js';
+import type { HealthStatus, ServiceHealth } from '../health/monitor.js';
 import type { LoadBalancerEvents } from '../load-balancer.js';
 import type { DesiredState } from '../state/desired.js';
 
@@ -16,9 +16,11 @@ export interface ApiBalancer {
   readonly cpus: readonly number[];
   readonly generation: number;
   readonly events: Pick<EventEmitter<LoadBalancerEvents>, 'on' | 'off'>;
-  stats(): Stats;
+  totals(): Totals;
+  workerCounter(counter: PlainCounter): readonly bigint[];
+  serverStats(service: string): readonly ServerStats[];
   health(): Promise<HealthStatus>;
-  healthSummary(): Pick<HealthStatus, 'services' | 'servers'>;
+  healthOf(service: string): ServiceHealth;
   availability(service: ServiceConfig): ServiceAvailability | undefined;
   sessions(filter: SessionFilter, page: SessionPaging): Promise<SessionList>;
   countSessions(filter: SessionFilter): Promise<number>;

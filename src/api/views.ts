@@ -1,34 +1,24 @@
 // What the API shows of services and servers: the configuration, counters, what health checks found, and where each comes from.
-// Guarantees: counters and verdicts are at most 100 ms old, so that many requests at a time cost one look at native memory; a change of
-// the configuration or of a verdict is seen at once; nothing of a service is read for another one.
+// Guarantees: counters and verdicts are those of now; what is asked of one service costs as much as that service has servers, however many
+// other services there are; a change of the configuration or of a verdict is seen at once.
 // Thread: main.
-import type { ServerConfig, ServiceConfig } from '../config/schema.js';
+import type { Config, ServerConfig, ServiceConfig } from '../config/schema.js';
 import { presentService, type ServiceAvailability, serverKey } from '../control/availability.js';
-import type { CounterSet, ServerStats, Stats } from '../control/stats.js';
+import type { CounterSet, ServerStats } from '../control/stats.js';
+import type { ServiceHealth } from '../health/monitor.js';
 import type { Origin } from '../state/desired.js';
 import type { Reply, ServerViewBody, ServiceViewBody, StatusViewBody } from './contract.js';
 import type { ApiParts } from './parts.js';
-
-/** Milliseconds. */
-const FRESH = 100;
-
-interface Look {
-  readonly at: number;
-  readonly stats: Stats;
-  readonly servers: ReadonlyMap<string, readonly ServerStats[]>;
-  /** By service and server. */
-  readonly up: ReadonlyMap<string, ReadonlyMap<string, boolean>>;
-  readonly quorum: ReadonlyMap<string, boolean>;
-}
 
 const COUNTER_NAMES = ['connections', 'inPackets', 'inBytes', 'outPackets', 'outBytes', 'active', 'inactive'] as const;
 type CountersBody = ServerViewBody['counters'];
 
 export class Views {
   readonly #parts: ApiParts;
-  #look: Look | undefined;
+  /** How many servers are in which state, and of which configuration; kept until one of them changes. */
+  #states: { readonly config: Config; readonly servers: StatusViewBody['servers'] } | undefined;
   readonly #forget = (): void => {
-    this.#look = undefined;
+    this.#states = undefined;
   };
 
   constructor(parts: ApiParts) {
@@ -40,7 +30,7 @@ export class Views {
   close(): void {
     this.#parts.balancer.events.off('applied', this.#forget);
     this.#parts.balancer.events.off('health', this.#forget);
-    this.#look = undefined;
+    this.#forget();
   }
 
   services(): ServiceViewBody[] {
@@ -48,10 +38,11 @@ export class Views {
   }
 
   service(service: ServiceConfig): ServiceViewBody {
-    const look = this.#fresh();
-    const availability = this.#parts.balancer.availability(service);
-    const servers = this.#servers(service, availability, look);
-    const of = look.servers.get(service.name) ?? [];
+    const { balancer } = this.#parts;
+    const availability = balancer.availability(service);
+    const health = balancer.healthOf(service.name);
+    const of = balancer.serverStats(service.name);
+    const servers = this.#servers(service, availability, health, of);
     const sorry = availability?.sorry === true && service.sorryServer !== undefined;
     return {
       name: service.name,
@@ -61,7 +52,7 @@ export class Views {
       ...(service.mark === undefined ? {} : { mark: service.mark }),
       scheduler: service.scheduler,
       mode: service.mode,
-      quorum: look.quorum.get(service.name) ?? true,
+      quorum: health.quorum,
       ...(sorry ? { sorry } : {}),
       origin: this.#origin(service.name),
       counters: toCounters((name) => of.reduce((sum, server) => sum + server[name], 0n)),
@@ -71,20 +62,12 @@ export class Views {
 
   /** Undefined: the service has no such server, neither configured nor with sessions. */
   server(service: ServiceConfig, key: string): ServerViewBody | undefined {
-    const availability = this.#parts.balancer.availability(service);
-    return this.#servers(service, availability, this.#fresh()).find((view) => view.server === key);
+    return this.service(service).servers.find((view) => view.server === key);
   }
 
   async status(): Promise<StatusViewBody> {
     const { desired, balancer, now, started, readiness, lastReload } = this.#parts;
     const { ready, draining } = await readiness();
-    const look = this.#fresh();
-    const { services } = desired.config;
-    const servers = { up: 0, down: 0, unchecked: 0 };
-    for (const service of services) {
-      const verdicts = look.up.get(service.name);
-      for (const server of service.servers) servers[stateOf(verdicts?.get(serverKey(service, server)))] += 1;
-    }
     const reload = lastReload();
     return {
       version: desired.version,
@@ -95,23 +78,22 @@ export class Views {
       ready,
       draining: draining === true,
       workers: balancer.workers,
-      services: services.length,
-      servers,
-      sessions: String(look.stats.totals.sessions),
+      services: desired.config.services.length,
+      servers: { ...this.#countStates(desired.config) },
+      sessions: String(balancer.workerCounter('sessions').reduce((sum, count) => sum + count, 0n)),
       ...(reload === undefined ? {} : { lastReload: reload }),
     };
   }
 
   workers(): Reply<'workers'> {
-    const { stats } = this.#fresh();
-    return stats.workers.map((counters: CounterSet, worker) => {
+    return this.#parts.balancer.totals().workers.map((counters: CounterSet, worker) => {
       const { drops, ...plain } = counters;
       return { worker, cpu: this.#parts.balancer.cpus[worker] ?? -1, counters: decimals(plain), drops: decimals(drops) };
     });
   }
 
   interfaces(): Reply<'interfaces'> {
-    return this.#fresh().stats.interfaces.map(({ xdp, ...status }) => ({ ...status, xdp: decimals(xdp) }));
+    return this.#parts.balancer.totals().interfaces.map(({ xdp, ...status }) => ({ ...status, xdp: decimals(xdp) }));
   }
 
   async health(): Promise<Reply<'health'>> {
@@ -131,24 +113,26 @@ export class Views {
     };
   }
 
-  #fresh(): Look {
-    const now = this.#parts.now();
-    // A clock that was set back must not freeze the counters.
-    if (this.#look !== undefined && now >= this.#look.at && now - this.#look.at < FRESH) return this.#look;
-    const { balancer } = this.#parts;
-    const stats = balancer.stats();
-    const { services, servers } = balancer.healthSummary();
-    const byService = new Map<string, ServerStats[]>();
-    for (const server of stats.servers) gather(byService, server.service, () => [] as ServerStats[]).push(server);
-    const up = new Map<string, Map<string, boolean>>();
-    for (const verdict of servers) gather(up, verdict.service, () => new Map<string, boolean>()).set(verdict.server, verdict.up);
-    this.#look = { at: now, stats, servers: byService, up, quorum: new Map(services.map(({ name, quorum }) => [name, quorum])) };
-    return this.#look;
+  #countStates(config: Config): StatusViewBody['servers'] {
+    if (this.#states?.config === config) return this.#states.servers;
+    const servers = { up: 0, down: 0, unchecked: 0 };
+    for (const service of config.services) {
+      const verdicts = verdictsOf(this.#parts.balancer.healthOf(service.name));
+      if (verdicts.size === 0) servers.unchecked += service.servers.length;
+      else for (const server of service.servers) servers[stateOf(verdicts.get(serverKey(service, server)))] += 1;
+    }
+    this.#states = { config, servers };
+    return servers;
   }
 
-  #servers(service: ServiceConfig, availability: ServiceAvailability | undefined, look: Look): ServerViewBody[] {
-    const stats = new Map((look.servers.get(service.name) ?? []).map((server) => [keyOfStats(server), server]));
-    const verdicts = look.up.get(service.name);
+  #servers(
+    service: ServiceConfig,
+    availability: ServiceAvailability | undefined,
+    health: ServiceHealth,
+    of: readonly ServerStats[],
+  ): ServerViewBody[] {
+    const stats = new Map(of.map((server) => [keyOfStats(server), server]));
+    const verdicts = verdictsOf(health);
     const presented = presentService(service, availability);
     // With a lost quorum the sorry server is shown alone: it is none of the service's servers.
     const shown = availability?.sorry === true && service.sorryServer !== undefined ? [] : presented.servers;
@@ -162,7 +146,7 @@ export class Views {
         mode: server.mode ?? service.mode,
         weight: server.weight,
         ...(weight === undefined ? {} : { effectiveWeight: weight }),
-        state: server.weight === 0 ? 'drained' : stateOf(verdicts?.get(key)),
+        state: server.weight === 0 ? 'drained' : stateOf(verdicts.get(key)),
         origin: this.#origin(service.name, key),
         counters: countersOf(stats.get(key)),
       };
@@ -197,12 +181,8 @@ export class Views {
   }
 }
 
-function gather<K, V>(map: Map<K, V>, key: K, make: () => V): V {
-  const held = map.get(key);
-  if (held !== undefined) return held;
-  const made = make();
-  map.set(key, made);
-  return made;
+function verdictsOf({ servers }: ServiceHealth): ReadonlyMap<string, boolean> {
+  return new Map(servers.map(({ server, up }) => [server, up]));
 }
 
 function stateOf(up: boolean | undefined): 'up' | 'down' | 'unchecked' {

@@ -23,10 +23,17 @@ export type AddressFault = 'unspecified' | 'loopback' | 'multicast' | 'broadcast
 
 /** Parses an address; undefined for anything else, also for zones (fe80::1%eth0) and IPv4 inside IPv6 (::ffff:192.0.2.1). */
 export function parseAddress(text: string): Address | undefined {
-  if (isIPv4(text)) return fromParsed(ipaddr.IPv4.parse(text), 4);
+  if (isIPv4(text)) return fromDotted(text);
   if (!isIPv6(text) || text.includes('%')) return undefined;
   const parsed = ipaddr.IPv6.parse(text);
   return parsed.isIPv4MappedAddress() ? undefined : fromParsed(parsed, 6);
+}
+
+/** Four numbers without leading zeros have one spelling, which is the canonical one. */
+function fromDotted(text: string): Address {
+  let value = 0;
+  for (const part of text.split('.')) value = value * 256 + Number(part);
+  return { text, family: 4, value: BigInt(value) };
 }
 
 function fromParsed(parsed: ipaddr.IPv4 | ipaddr.IPv6, family: 4 | 6): Address {

@@ -221,10 +221,16 @@ function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
 export function valueAt(value: unknown, path: ConfigPath): unknown {
   let held: unknown = value;
   for (const part of path) {
-    if (Array.isArray(held)) held = typeof part === 'number' ? held[part] : undefined;
-    else held = isMapping(held) && Object.hasOwn(held, part) ? held[part] : undefined;
+    if (held === undefined) return undefined;
+    held = valueIn(held, part);
   }
   return held;
+}
+
+/** The value under one key, or at one place of a list. */
+export function valueIn(held: unknown, part: string | number): unknown {
+  if (Array.isArray(held)) return typeof part === 'number' ? held[part] : undefined;
+  return isMapping(held) && Object.hasOwn(held, part) ? held[part] : undefined;
 }
 
 /** RFC 6901 pointer -> path; numbers only where the value really is a list. */

@@ -4,7 +4,7 @@
 // Guarantees: pure; never throws on any value.
 // Thread: any.
 import { type Address, type Prefix, parseAddress, parsePortRange, parsePrefix } from './address.js';
-import { valueAt } from './explain.js';
+import { valueAt, valueIn } from './explain.js';
 import { type ConfigPath, type Finding, isBelow } from './finding.js';
 import { FORWARD_MODES, type ForwardMode } from './forward-mode.js';
 import { ANY_PORT, BOTH, isHost, type Ports, parsePorts, parseVips } from './matching.js';
@@ -193,6 +193,7 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
   const wrongValues = wrong.filter((finding) => finding.at === 'value').map((finding) => finding.path);
 
   function usable(path: ConfigPath): boolean {
+    if (wrong.length === 0) return true;
     if (wrongPaths.some((place) => isBelow(place, path))) return false;
     // A missing or unknown key makes its mapping incomplete, but not the other keys in it.
     return !wrongValues.some((place) => place.length > 0 && isBelow(path, place) && !isMappingAt(place));
@@ -205,6 +206,20 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
     if (!usable(path)) return undefined;
     const converted = convert(valueAt(value, path));
     return converted === undefined ? undefined : { value: converted, path };
+  }
+  /** read() of a key of the mapping at `path`, which is `owner`: a key that is not there costs nothing. */
+  function readIn<T>(
+    owner: unknown,
+    path: ConfigPath,
+    key: string,
+    convert: (held: unknown) => T | undefined,
+  ): Fact<T> | undefined {
+    const held = valueIn(owner, key);
+    if (held === undefined) return undefined;
+    const place = [...path, key];
+    if (!usable(place)) return undefined;
+    const converted = convert(held);
+    return converted === undefined ? undefined : { value: converted, path: place };
   }
   function given(path: ConfigPath): boolean {
     return valueAt(value, path) !== undefined;
@@ -240,6 +255,7 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
 
   function checksOf(service: ConfigPath): CheckFacts[] {
     const servers = places([...service, 'servers']);
+    if (![service, ...servers].some((owner) => has(valueAt(value, owner), 'healthChecks'))) return [];
     const hasPort = read([...service, 'port'], number) !== undefined;
     const lacksPort = (server: ConfigPath): boolean => !hasPort && !given([...server, 'port']);
     return [service, ...servers].flatMap((owner) =>
@@ -351,74 +367,86 @@ export function collectFacts(value: unknown, wrong: readonly Finding[]): Facts {
       poolComplete: usable([...path, 'pool']),
     })),
     api: new Map(flat(['api'])),
-    services: places(['services']).map((path) => ({
-      path,
-      name: read([...path, 'name'], text),
-      address: read([...path, 'address'], (held) => {
-        const vips = parseVips(text(held) ?? '');
-        return vips !== undefined && isHost(vips) ? vips.address : undefined;
-      }),
-      vips: read([...path, 'address'], (held) => parseVips(text(held) ?? '')),
-      given: ['address', 'port', 'protocol', 'match', 'mark'].filter((key) => given([...path, key])),
-      matches: places([...path, 'match']).map((place) => match(place)),
-      mark: read([...path, 'mark'], number),
-      port: read([...path, 'port'], number),
-      ports: read([...path, 'port'], parsePorts),
-      portGiven: given([...path, 'port']),
-      protocol: read([...path, 'protocol'], text),
-      // The schema's default: the rules see a file as it was written.
-      scheduler:
-        valueAt(value, [...path, 'scheduler']) === undefined ? { value: 'wrr', path } : read([...path, 'scheduler'], text),
-      schedulerOptions: keysOf([...path, 'schedulerOptions']),
-      hashKey: read([...path, 'schedulerOptions', 'key'], text),
-      connectionId: read([...path, 'schedulerOptions', 'connectionId'], text),
-      persistence: persistenceOf([...path, 'persistence']),
-      emptyRateLimit: emptyRateLimit(path),
-      onePacket: read([...path, 'onePacket'], boolean),
-      sloppyTcp: read([...path, 'sloppyTcp'], boolean),
-      connReuseMode: read([...path, 'connReuseMode'], number),
-      mode: read([...path, 'mode'], forwardMode),
-      tunnelPort: read([...path, 'tunnelPort'], number),
-      dscp: read([...path, 'dscp'], number),
-      dscpGiven: given([...path, 'dscp']),
-      access: (['allow', 'deny'] as const).flatMap((verdict) =>
-        list([...path, 'acl', verdict], (held) => parsePrefix(text(held) ?? '')).map((prefix) => ({ verdict, prefix })),
-      ),
-      timeouts: keysOf([...path, 'timeouts']).filter((kind) => keysOf(kind.path).length > 0),
-      clientAddress: clientAddressOf([...path, 'clientAddress']),
-      acceptProxy: given([...path, 'acceptProxy'])
-        ? {
-            path: [...path, 'acceptProxy'],
-            value: list([...path, 'acceptProxy', 'from'], (held) => parseVips(text(held) ?? '')),
-          }
-        : undefined,
-      checks: checksOf(path),
-      notifyCommands: [[...path, 'health'], ...places([...path, 'servers'])].flatMap((owner) =>
-        keysOf([...owner, 'notify']).flatMap((key) => read([...key.path, 0], text) ?? []),
-      ),
-      servers: [...places([...path, 'servers']), ...(given([...path, 'sorryServer']) ? [[...path, 'sorryServer']] : [])].map(
-        (server) => {
-          const portPath = [...(given([...server, 'port']) ? server : path), 'port'];
-          const port = read(portPath, number);
-          const ports = read(portPath, parsePorts);
-          return {
-            path: server,
-            address: read([...server, 'address'], address),
-            id: read([...server, 'id'], number),
-            port,
-            portKnown: ports !== undefined || !given(portPath),
-            ownPort: read([...server, 'port'], number),
-            mode: read([...(given([...server, 'mode']) ? server : path), 'mode'], forwardMode),
-            tunnelPort: read([...server, 'tunnelPort'], number),
-            upperThreshold: read([...server, 'upperThreshold'], number),
-            upperThresholdGiven: given([...server, 'upperThreshold']),
-            lowerThreshold: read([...server, 'lowerThreshold'], number),
-            emptyRateLimit: emptyRateLimit(server),
-          };
-        },
-      ),
-    })),
+    services: places(['services']).map((path) => {
+      const own = valueAt(value, path);
+      return {
+        path,
+        name: readIn(own, path, 'name', text),
+        address: readIn(own, path, 'address', (held) => {
+          const vips = parseVips(text(held) ?? '');
+          return vips !== undefined && isHost(vips) ? vips.address : undefined;
+        }),
+        vips: readIn(own, path, 'address', (held) => parseVips(text(held) ?? '')),
+        given: ['address', 'port', 'protocol', 'match', 'mark'].filter((key) => has(own, key)),
+        matches: has(own, 'match') ? places([...path, 'match']).map((place) => match(place)) : [],
+        mark: readIn(own, path, 'mark', number),
+        port: readIn(own, path, 'port', number),
+        ports: readIn(own, path, 'port', parsePorts),
+        portGiven: has(own, 'port'),
+        protocol: readIn(own, path, 'protocol', text),
+        // The schema's default: the rules see a file as it was written.
+        scheduler: !has(own, 'scheduler') ? { value: 'wrr', path } : readIn(own, path, 'scheduler', text),
+        schedulerOptions: has(own, 'schedulerOptions') ? keysOf([...path, 'schedulerOptions']) : [],
+        hashKey: read([...path, 'schedulerOptions', 'key'], text),
+        connectionId: read([...path, 'schedulerOptions', 'connectionId'], text),
+        persistence: persistenceOf([...path, 'persistence']),
+        emptyRateLimit: has(own, 'rateLimit') ? emptyRateLimit(path) : undefined,
+        onePacket: readIn(own, path, 'onePacket', boolean),
+        sloppyTcp: readIn(own, path, 'sloppyTcp', boolean),
+        connReuseMode: readIn(own, path, 'connReuseMode', number),
+        mode: readIn(own, path, 'mode', forwardMode),
+        tunnelPort: readIn(own, path, 'tunnelPort', number),
+        dscp: readIn(own, path, 'dscp', number),
+        dscpGiven: has(own, 'dscp'),
+        access: (has(own, 'acl') ? (['allow', 'deny'] as const) : []).flatMap((verdict) =>
+          list([...path, 'acl', verdict], (held) => parsePrefix(text(held) ?? '')).map((prefix) => ({ verdict, prefix })),
+        ),
+        timeouts: (has(own, 'timeouts') ? keysOf([...path, 'timeouts']) : []).filter((kind) => keysOf(kind.path).length > 0),
+        clientAddress: clientAddressOf([...path, 'clientAddress']),
+        acceptProxy: has(own, 'acceptProxy')
+          ? {
+              path: [...path, 'acceptProxy'],
+              value: list([...path, 'acceptProxy', 'from'], (held) => parseVips(text(held) ?? '')),
+            }
+          : undefined,
+        checks: checksOf(path),
+        notifyCommands: [...(has(own, 'health') ? [[...path, 'health']] : []), ...places([...path, 'servers'])].flatMap(
+          (owner) =>
+            has(valueAt(value, owner), 'notify')
+              ? keysOf([...owner, 'notify']).flatMap((key) => read([...key.path, 0], text) ?? [])
+              : [],
+        ),
+        servers: [...places([...path, 'servers']), ...(has(own, 'sorryServer') ? [[...path, 'sorryServer']] : [])].map((server) =>
+          serverOf(own, path, server),
+        ),
+      };
+    }),
   };
+
+  function serverOf(service: unknown, path: ConfigPath, server: ConfigPath): ServerFacts {
+    const own = valueAt(value, server);
+    // What the server does not say itself is the service's.
+    const [portOwner, portPath] = has(own, 'port') ? [own, server] : [service, path];
+    const [modeOwner, modePath] = has(own, 'mode') ? [own, server] : [service, path];
+    return {
+      path: server,
+      address: readIn(own, server, 'address', address),
+      id: readIn(own, server, 'id', number),
+      port: readIn(portOwner, portPath, 'port', number),
+      portKnown: readIn(portOwner, portPath, 'port', parsePorts) !== undefined || !has(portOwner, 'port'),
+      ownPort: readIn(own, server, 'port', number),
+      mode: readIn(modeOwner, modePath, 'mode', forwardMode),
+      tunnelPort: readIn(own, server, 'tunnelPort', number),
+      upperThreshold: readIn(own, server, 'upperThreshold', number),
+      upperThresholdGiven: has(own, 'upperThreshold'),
+      lowerThreshold: readIn(own, server, 'lowerThreshold', number),
+      emptyRateLimit: has(own, 'rateLimit') ? emptyRateLimit(server) : undefined,
+    };
+  }
+}
+
+function has(owner: unknown, key: string): boolean {
+  return valueIn(owner, key) !== undefined;
 }
 
 function text(held: unknown): string | undefined {

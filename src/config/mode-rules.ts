@@ -10,8 +10,21 @@ import { present, type Rule, wrong } from './rule.js';
 
 const hasPorts = (protocol: string | undefined): boolean => protocol !== 'esp' && protocol !== 'ah';
 
-function servers(facts: Facts): { readonly service: ServiceFacts; readonly server: ServerFacts }[] {
-  return facts.services.flatMap((service) => service.servers.map((server) => ({ service, server })));
+interface Owned {
+  readonly service: ServiceFacts;
+  readonly server: ServerFacts;
+}
+
+const owned = new WeakMap<Facts, readonly Owned[]>();
+
+/** Every server with its service; one list for all rules. */
+function servers(facts: Facts): readonly Owned[] {
+  let list = owned.get(facts);
+  if (list === undefined) {
+    list = facts.services.flatMap((service) => service.servers.map((server) => ({ service, server })));
+    owned.set(facts, list);
+  }
+  return list;
 }
 
 const families: Rule = (facts) =>
@@ -154,6 +167,7 @@ const uniqueMarks: Rule = (facts) => {
 
 /** A range of outer sources is nobody's address, large enough to tell flows apart, and the only one of its family. */
 const tunnelSources: Rule = (facts) => {
+  if (facts.tunnelSources.length === 0) return [];
   const used = [
     ...present(facts.services.map((service) => service.address)).map((fact) => ({ fact, what: 'service address' })),
     ...facts.localAddresses.map((fact) => ({ fact, what: 'local address' })),

@@ -75,6 +75,7 @@ function networksAndPorts({ source, destination, ports, protocol, path }: Outbou
 
 /** Every address of a pool has one owner, and no other part of the configuration uses it. */
 const pools: Rule = (facts) => {
+  if (facts.outbound.length === 0) return [];
   const owners = new Map<string, string>();
   for (const item of facts.interfaces) {
     for (const prefix of item.addresses) owners.set(prefix.value.address.text, `interface address at ${formatPath(prefix.path)}`);

@@ -13,5 +13,5 @@ export function wrong(path: ConfigPath, reason: string, remedy: string): Finding
 
 /** The facts that are known. */
 export function present<T>(facts: readonly (Fact<T> | undefined)[]): Fact<T>[] {
-  return facts.flatMap((fact) => fact ?? []);
+  return facts.filter((fact) => fact !== undefined);
 }

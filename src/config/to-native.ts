@@ -111,8 +111,20 @@ function rateLimit({ rateLimit: limit }: { readonly rateLimit?: Partial<NativeRa
   return { ...NO_RATE_LIMIT, ...limit };
 }
 
-/** One service; `config` has what all share. */
+/** Native forms that were made already, with the shared settings that they were made with. */
+const known = new WeakMap<ServiceConfig, Pick<Config, 'interfaces' | 'sessions'> & { readonly native: NativeServiceConfig }>();
+
+/** One service; `config` has what all share. The same object for the same service, which nobody changes. */
 export function serviceToNative(service: ServiceConfig, config: Config): NativeServiceConfig {
+  const { interfaces, sessions } = config;
+  const made = known.get(service);
+  if (made !== undefined && made.interfaces === interfaces && made.sessions === sessions) return made.native;
+  const native = convertService(service, config);
+  known.set(service, { interfaces, sessions, native });
+  return native;
+}
+
+function convertService(service: ServiceConfig, config: Config): NativeServiceConfig {
   return {
     name: service.name,
     ...identityToNative(service, config),

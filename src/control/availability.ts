@@ -3,7 +3,7 @@
 // is shown as it is configured.
 // Thread: any; no state.
 import { parseAddress } from '../config/address.js';
-import type { ServerConfig, ServiceConfig } from '../config/schema.js';
+import type { Config, ServerConfig, ServiceConfig } from '../config/schema.js';
 import { endpoint } from './endpoint.js';
 
 /** What health checks say of one server. */
@@ -45,4 +45,10 @@ export function presentService(service: ServiceConfig, availability: ServiceAvai
     return [said.weight === undefined ? server : { ...server, weight: said.weight }];
   });
   return { ...service, servers };
+}
+
+/** Names of services of `config` alone: what is said of others is forgotten. */
+export function keepKnown(said: Availabilities, config: Config): Map<string, ServiceAvailability | undefined> {
+  const names = new Set(config.services.map((service) => service.name));
+  return new Map([...said].filter(([name]) => names.has(name)));
 }

@@ -11,6 +11,13 @@ export type ServerInput = ServiceInput['servers'][number];
 /** Which server of a service is meant: its address alone where that is enough, with the port where several servers share it. */
 export type ServerRef = string | { readonly address: string; readonly port?: number };
 
+/** A weight that is to be another one. */
+export interface WeightChange {
+  readonly service: string;
+  readonly server: ServerRef;
+  readonly weight: number;
+}
+
 const MAX_WEIGHT = 65_535;
 
 type Service = Config['services'][number];
@@ -119,14 +126,34 @@ export function removeServer(config: Config, serviceName: string, ref: ServerRef
 }
 
 /** No rule of the configuration looks at weights, so that the result needs no further check: it is a Config as it stands. */
-export function setWeight(config: Config, serviceName: string, ref: ServerRef, weight: number): Config {
-  const service = findService(config, serviceName);
+export function setWeights(config: Config, changes: readonly WeightChange[]): Config {
+  const wanted = new Map<string, WeightChange[]>();
+  for (const change of changes) {
+    const others = wanted.get(change.service);
+    if (others === undefined) wanted.set(change.service, [change]);
+    else others.push(change);
+  }
+  const found = new Set<string>();
+  const services = config.services.map((service) => {
+    const of = wanted.get(service.name);
+    if (of === undefined) return service;
+    found.add(service.name);
+    return of.reduce(reweigh, service);
+  });
+  for (const name of wanted.keys()) if (!found.has(name)) findService(config, name);
+  return { ...config, services };
+}
+
+export function setWeight(config: Config, service: string, server: ServerRef, weight: number): Config {
+  return setWeights(config, [{ service, server, weight }]);
+}
+
+function reweigh(service: Service, { server: ref, weight }: WeightChange): Service {
   const server = findServer(service, ref);
   checkWeight(weight);
-  const servers = service.servers.map((candidate) => (candidate === server ? { ...candidate, weight } : candidate));
   return {
-    ...config,
-    services: config.services.map((candidate) => (candidate === service ? { ...service, servers } : candidate)),
+    ...service,
+    servers: service.servers.map((candidate) => (candidate === server ? { ...candidate, weight } : candidate)),
   };
 }
 

@@ -78,6 +78,9 @@ export function camelCase(name: string): string {
   return name.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }
 
+/** Counters that are not of services or servers. */
+export type Totals = Omit<Stats, 'services' | 'servers'>;
+
 /** Turns slots into a CounterSet; `slots` may be one worker's memory or a sum. */
 export function toCounterSet(info: readonly NativeCounterInfo[], slot: (index: number) => bigint): CounterSet {
   const plain: Record<string, bigint> = {};
@@ -121,6 +124,8 @@ export class StatsReader {
   readonly #serverRates: readonly BigUint64Array[];
   readonly #serviceRates: readonly BigUint64Array[];
   readonly #serviceCrowded: readonly BigUint64Array[];
+  #indexed: NativeSlotMap | undefined;
+  #byName: ReadonlyMap<string, NativeSlotMap['services']> = new Map();
 
   constructor(options: StatsReaderOptions) {
     const known = new Set(options.counterInfo.filter((counter) => counter.kind === 'counter').map((counter) => counter.name));
@@ -152,6 +157,34 @@ export class StatsReader {
   }
 
   read(slots: NativeSlotMap): Stats {
+    return {
+      ...this.readTotals(),
+      services: slots.services.map(({ name, slot }) => ({
+        service: name,
+        ...rateLimited(this.#serviceRates, slot),
+        clientAddressNoRoom: sumOf(this.#serviceCrowded, slot),
+      })),
+      servers: slots.services.flatMap((service) => this.#readServers(service)),
+    };
+  }
+
+  /** Servers of one service: work that does not grow with the others. */
+  readService(slots: NativeSlotMap, name: string): readonly ServerStats[] {
+    if (this.#indexed !== slots) {
+      this.#indexed = slots;
+      const byName = new Map<string, NativeSlotMap['services'][number][]>();
+      for (const service of slots.services) {
+        const others = byName.get(service.name);
+        if (others === undefined) byName.set(service.name, [service]);
+        else others.push(service);
+      }
+      this.#byName = byName;
+    }
+    return (this.#byName.get(name) ?? []).flatMap((service) => this.#readServers(service));
+  }
+
+  /** What is not of services. */
+  readTotals(): Totals {
     const { counterInfo, dataplane, now } = this.#options;
     // One pass over native memory, so that totals and workers are of the same moment.
     const copies = this.#counters.map((memory) => counterInfo.map((_, index) => loadSlot(memory, index)));
@@ -161,37 +194,29 @@ export class StatsReader {
       time: now(),
       totals: { ...totals, passedToKernel: interfaces.reduce((sum, status) => sum + status.xdp.toKernel, 0n) },
       workers: copies.map((copy) => toCounterSet(counterInfo, (index) => copy[index] ?? 0n)),
-      services: slots.services.map(({ name, slot }) => ({
-        service: name,
-        ...rateLimited(this.#serviceRates, slot),
-        clientAddressNoRoom: sumOf(this.#serviceCrowded, slot),
-      })),
-      servers: this.#readServers(slots),
       interfaces,
     };
   }
 
-  #readServers(slots: NativeSlotMap): readonly ServerStats[] {
-    return slots.services.flatMap((service) =>
-      service.servers.map(({ address, port, slot, removed }) => {
-        const field = (name: (typeof SERVER_STATS_FIELDS)[number]): bigint =>
-          sumOf(this.#servers, slot * SERVER_STATS_FIELDS.length + SERVER_STATS_FIELDS.indexOf(name));
-        return {
-          service: service.name,
-          address,
-          port,
-          removed,
-          connections: field('connections'),
-          inPackets: field('inPackets'),
-          inBytes: field('inBytes'),
-          outPackets: field('outPackets'),
-          outBytes: field('outBytes'),
-          active: field('active'),
-          inactive: field('inactive'),
-          ...rateLimited(this.#serverRates, slot),
-        };
-      }),
-    );
+  #readServers(service: NativeSlotMap['services'][number]): readonly ServerStats[] {
+    return service.servers.map(({ address, port, slot, removed }) => {
+      const field = (name: (typeof SERVER_STATS_FIELDS)[number]): bigint =>
+        sumOf(this.#servers, slot * SERVER_STATS_FIELDS.length + SERVER_STATS_FIELDS.indexOf(name));
+      return {
+        service: service.name,
+        address,
+        port,
+        removed,
+        connections: field('connections'),
+        inPackets: field('inPackets'),
+        inBytes: field('inBytes'),
+        outPackets: field('outPackets'),
+        outBytes: field('outBytes'),
+        active: field('active'),
+        inactive: field('inactive'),
+        ...rateLimited(this.#serverRates, slot),
+      };
+    });
   }
 }
 

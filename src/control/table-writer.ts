@@ -40,7 +40,7 @@ export class TableWriter {
     const changed: NativeServiceConfig[] = [];
     const now = this.#tables.services.map((old) => {
       const service = byName.get(old.name);
-      if (service === undefined || isDeepStrictEqual(old, service)) return old;
+      if (service === undefined || old === service || isDeepStrictEqual(old, service)) return old;
       changed.push(service);
       return service;
     });
@@ -103,6 +103,7 @@ export function changedServices(from: NativeTables, to: NativeTables): readonly 
   const changed: NativeServiceConfig[] = [];
   for (const [i, service] of after.entries()) {
     const old = before[i];
+    if (old === service) continue;
     if (old === undefined || !isDeepStrictEqual(identityOf(old), identityOf(service))) return undefined;
     if (!isDeepStrictEqual(old, service)) changed.push(service);
   }

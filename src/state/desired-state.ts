@@ -4,9 +4,10 @@
 // changes nothing is no change, also for the version.
 // Thread: main.
 import { loadConfig } from '../config/load.js';
+import { markChecked } from '../config/recheck.js';
 import type { Config } from '../config/schema.js';
-import { type ConfigChanges, diffConfigs } from '../control/diff.js';
-import type { ServerRef } from '../control/edit.js';
+import { type ConfigChanges, diffConfigs, shareUnchanged } from '../control/diff.js';
+import type { WeightChange } from '../control/edit.js';
 import { SerialQueue } from '../control/serial-queue.js';
 import { createError, MillraceError } from '../errors.js';
 import type { WarningEvent } from '../load-balancer.js';
@@ -18,7 +19,7 @@ import { applyOverlay, deriveService, type Overlay, prune, servicesByName, stale
 /** What is needed of a LoadBalancer. Nobody else may change the configuration of this one. */
 export interface Balancer {
   apply(config: Config, options?: { readonly dryRun?: boolean }): Promise<unknown>;
-  setWeight(service: string, server: ServerRef, weight: number): Promise<unknown>;
+  setWeights(changes: readonly WeightChange[]): Promise<unknown>;
   readonly events: { emit(event: 'warning', warning: WarningEvent): unknown };
 }
 
@@ -112,9 +113,10 @@ export class Reconciler<B extends Balancer> implements DesiredState {
   reload(options: ChangeOptions = {}): Promise<ChangeResult> {
     return this.#inTurn(options, async () => {
       const load = this.#parts.load ?? loadConfig;
-      const file = await load(this.#parts.configFile, options.signal === undefined ? {} : { signal: options.signal });
+      const found = await load(this.#parts.configFile, options.signal === undefined ? {} : { signal: options.signal });
+      const file = markChecked(shareUnchanged(this.#now.file, found));
       const { overlay, dropped } = prune(this.#now.overlay, file);
-      const result = await this.#enter(this.#whole(file, overlay), dropped, options);
+      const result = await this.#enter(this.#whole(file, overlay, file), dropped, options);
       if (!result.dryRun) this.#warn(result.stale);
       return result;
     });
@@ -134,38 +136,37 @@ export class Reconciler<B extends Balancer> implements DesiredState {
   #next(overlay: Overlay, operations: readonly Operation[]): Next {
     const { file } = this.#now;
     if (overlay === this.#now.overlay) return { ...this.#now, changes: changesOf([]) };
-    if (!operations.every(changesWeightsOnly)) return this.#whole(file, overlay);
-    const names = new Set(operations.flatMap((operation) => ('service' in operation ? [operation.service] : [])));
-    return this.#reweighed(overlay, [...names] as string[]);
+    if (!operations.every(changesWeightsOnly)) return this.#whole(file, overlay, this.#now.config);
+    const names = operations.flatMap((operation) => (changesWeightsOnly(operation) ? [operation.service] : []));
+    return this.#reweighed(overlay, new Set(names));
   }
 
-  #whole(file: Config, overlay: Overlay): Next {
-    const config = effectiveOf(file, overlay, this.#now.config);
+  #whole(file: Config, overlay: Overlay, from: Config): Next {
+    const config = effectiveOf(file, overlay, from);
     return { file, overlay, config, version: versionOf(config, overlay), changes: diffConfigs(this.#now.config, config) };
   }
 
   /** No rule of the configuration looks at weights: the one in force with other weights needs no further check. */
-  #reweighed(overlay: Overlay, names: readonly string[]): Next {
+  #reweighed(overlay: Overlay, names: ReadonlySet<string>): Next {
     const { file, config: before } = this.#now;
-    const services = [...before.services];
+    const ofFile = servicesByName(file);
     const weights: Reweighed[] = [];
-    for (const name of names) {
-      const position = services.findIndex((service) => service.name === name);
-      const service = services[position];
+    const services = before.services.map((service) => {
+      const { name } = service;
+      if (!names.has(name)) return service;
       const entry = overlay.services.get(name);
-      const ofFile = servicesByName(file).get(name);
-      const wanted = entry === undefined ? ofFile : deriveService(name, ofFile, entry).service;
-      if (service === undefined || wanted === undefined) continue;
-      const servers = service.servers.map((server, i) => {
+      const wanted = entry === undefined ? ofFile.get(name) : deriveService(name, ofFile.get(name), entry).service;
+      if (wanted === undefined) return service;
+      const changed = service.servers.flatMap((server, i): Reweighed[] => {
         const now = wanted.servers[i]?.weight ?? server.weight;
-        if (now === server.weight) return server;
+        if (now === server.weight) return [];
         const port = server.port ?? (typeof service.port === 'number' ? service.port : 0);
-        weights.push({ service: name, server: { address: server.address, port }, before: server.weight, now });
-        return { ...server, weight: now };
+        return [{ service: name, server: { address: server.address, port }, before: server.weight, now }];
       });
-      if (servers.some((server, i) => server !== service.servers[i])) services[position] = { ...service, servers };
-    }
-    const config = weights.length === 0 ? before : { ...before, services };
+      weights.push(...changed);
+      return changed.length === 0 ? service : wanted;
+    });
+    const config = weights.length === 0 ? before : markChecked({ ...before, services });
     const changes = changesOf([...new Set(weights.map((weight) => weight.service))]);
     return { file, overlay, config, version: versionOf(config, overlay), changes, weights };
   }
@@ -192,11 +193,10 @@ export class Reconciler<B extends Balancer> implements DesiredState {
     return { version: next.version, changes, dryRun: false, stale };
   }
 
-  /** One weight reaches the workers without a look at the other services; more of them come together or not at all. */
+  /** Weights reach the workers without a look at the other services, together or not at all. */
   #present(config: Config, weights: Next['weights'], which: (weight: Reweighed) => number): Promise<unknown> {
-    const [single, another] = weights ?? [];
-    if (single === undefined || another !== undefined) return this.balancer.apply(config);
-    return this.balancer.setWeight(single.service, single.server, which(single));
+    if (weights === undefined) return this.balancer.apply(config);
+    return this.balancer.setWeights(weights.map((change) => ({ ...change, weight: which(change) })));
   }
 
   /** The dataplane has `next`, and the store has not. */

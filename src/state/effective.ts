@@ -5,8 +5,9 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { ConfigPath, Finding } from '../config/finding.js';
 import { loadConfig } from '../config/load.js';
+import { markChecked, recheck } from '../config/recheck.js';
 import type { Config, ConfigInput, ServiceConfig } from '../config/schema.js';
-import { checkObject, findingsError } from '../config/validate.js';
+import { findingsError } from '../config/validate.js';
 import { canonicalJson, digestOf, sha256 } from './canonical.js';
 import { applyOverlay, EMPTY_OVERLAY, isEmpty, type Overlay, prune } from './overlay.js';
 import { decodeOverlay, encodeOverlay } from './overlay-json.js';
@@ -50,28 +51,26 @@ export async function readDesired(
   store: Pick<OverlayStore, 'read'>,
   load: (file: string) => Promise<Config> = loadConfig,
 ): Promise<Desired & { readonly dropped: readonly string[] }> {
-  const file = await load(configFile);
+  const file = markChecked(await load(configFile));
   const { overlay, dropped } = prune(await store.read(), file);
-  const config = effectiveOf(file, overlay, undefined);
+  const config = effectiveOf(file, overlay, file);
   return { file, overlay, config, version: versionOf(config, overlay), dropped };
 }
 
-/** The checked configuration of file and overlay; services that are as in `before` are the objects of `before`. */
-export function effectiveOf(file: Config, overlay: Overlay, before: Config | undefined): Config {
-  if (isEmpty(overlay)) return before === undefined ? file : sharing(before, file);
+/**
+ * The checked configuration of file and overlay. `from`: a checked configuration that it has much in common with, such as the one in force;
+ * what is the same in both is not checked again. Services are the objects of the file, or those that the overlay derives from them.
+ */
+export function effectiveOf(file: Config, overlay: Overlay, from: Config): Config {
+  if (isEmpty(overlay)) return file;
   const { config } = applyOverlay(file, overlay);
-  const result = checkObject(config);
+  const result = recheck(config, from);
   if (!('config' in result)) throw findingsError(result.findings.map((finding) => byName(finding, config)));
-  return before === undefined ? result.config : sharing(before, result.config);
-}
-
-function sharing(before: Config, now: Config): Config {
-  const known = new Map(before.services.map((service) => [service.name, service]));
-  const same = (service: ServiceConfig): ServiceConfig => {
-    const old = known.get(service.name);
-    return old !== undefined && isDeepStrictEqual(old, service) ? old : service;
-  };
-  return { ...now, services: now.services.map(same) };
+  const services = result.config.services.map((service, i) => {
+    const given = config.services[i] as ServiceConfig | undefined;
+    return given !== undefined && given !== service && isDeepStrictEqual(given, service) ? given : service;
+  });
+  return markChecked({ ...result.config, services });
 }
 
 /** "services[3]" says nothing about a list that stands in no file: its name does. */

@@ -26,7 +26,9 @@ import {
 const NO_ENTRY: ServiceEntry = { servers: new Map() };
 
 /** Operations that leave everything but weights as it is. */
-export function changesWeightsOnly(operation: Operation): boolean {
+export function changesWeightsOnly(
+  operation: Operation,
+): operation is Operation & { readonly op: 'set-weight' | 'drain' | 'undrain' } {
   return operation.op === 'set-weight' || operation.op === 'drain' || operation.op === 'undrain';
 }
 

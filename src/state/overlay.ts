@@ -188,10 +188,12 @@ export function applyOverlay(file: Config, overlay: Overlay): Applied {
     stale.push(...derived.stale);
     return derived.service === undefined ? [] : [derived.service];
   };
-  const services = file.services.flatMap((service) => {
+  const services: ServiceConfig[] = [];
+  for (const service of file.services) {
     const entry = overlay.services.get(service.name);
-    return entry === undefined ? [service] : take(service.name, entry);
-  });
+    if (entry === undefined) services.push(service);
+    else services.push(...take(service.name, entry));
+  }
   for (const [name, entry] of overlay.services) {
     if (!fromFile.has(name)) services.push(...take(name, entry));
   }

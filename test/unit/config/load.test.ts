@@ -271,3 +271,25 @@ test('any value under any known key gives a configuration or problems', () => {
     { numRuns: 400 },
   );
 });
+
+test('JSON is read as JSON, with the result and the problems that YAML has', () => {
+  const good = { interfaces: [{ name: 'wan' }], localAddresses: ['192.0.2.101'], services: [] as unknown[] };
+  const web = {
+    name: 'web',
+    address: '203.0.113.10',
+    port: 80,
+    protocol: 'tcp',
+    servers: [{ address: '192.0.2.11', weight: 3 }],
+  };
+  const written = (value: unknown) => [
+    JSON.stringify(value),
+    JSON.stringify(value, null, 2),
+    ` \n${JSON.stringify(value, null, '\t')}\n`,
+  ];
+  for (const text of written({ ...good, services: [web] }))
+    expect(parsed(text)).toEqual(parsed(stringify({ ...good, services: [web] })));
+  const wrong = parseConfig(JSON.stringify({ ...good, services: [{ ...web, port: 'none' }] }, null, 2), 'test.json');
+  expect(wrong.problems).toMatchObject([{ file: 'test.json', line: 14, column: 15, path: 'services[0].port' }]);
+  const twice = parseConfig('{"interfaces":[{"name":"wan"}],"services":[],"services":[]}', 'test.json');
+  expect(twice.problems).toMatchObject([{ line: 1, column: 46, reason: 'key "services" stands here twice' }]);
+});

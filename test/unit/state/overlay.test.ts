@@ -15,7 +15,7 @@ function overlay(...operations: Operation[]): Overlay {
 }
 
 function effective(of: Overlay, from: Config = file): Config {
-  return effectiveOf(from, of, undefined);
+  return effectiveOf(from, of, from);
 }
 
 function refusal(work: () => unknown): unknown {
@@ -130,7 +130,7 @@ test('two spellings of one address are one server', () => {
     [{ op: 'put-server', service: 'six', server: { address: '2001:DB8:0::1', weight: 9 } }],
     six,
   );
-  expect(effectiveOf(six, of, undefined).services[0]?.servers).toMatchObject([{ address: '2001:DB8:0::1', weight: 9 }]);
+  expect(effectiveOf(six, of, six).services[0]?.servers).toMatchObject([{ address: '2001:DB8:0::1', weight: 9 }]);
 });
 
 test('reset gives back to the file what is of one service, or all', () => {

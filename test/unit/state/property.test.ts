@@ -219,10 +219,12 @@ class PlainBalancer implements Balancer {
     if (!options.dryRun) this.config = structuredClone(config);
   }
 
-  async setWeight(name: string, server: Parameters<Balancer['setWeight']>[1], weight: number) {
-    const address = typeof server === 'string' ? server : server.address;
-    for (const candidate of this.config.services.find((known) => known.name === name)?.servers ?? []) {
-      if (candidate.address === address) candidate.weight = weight;
+  async setWeights(changes: Parameters<Balancer['setWeights']>[0]) {
+    for (const { service, server, weight } of changes) {
+      const address = typeof server === 'string' ? server : server.address;
+      for (const candidate of this.config.services.find((known) => known.name === service)?.servers ?? []) {
+        if (candidate.address === address) candidate.weight = weight;
+      }
     }
   }
 }
