@@ -135,7 +135,8 @@ function yamlProblem(error: YAMLError, document: Document, source: SourceText): 
     source.problem(from, to, '', reason, remedy);
   if (error.code === 'DUPLICATE_KEY') {
     const key = /^[^:\s]*/.exec(source.excerpt(start, 64))?.[0] ?? '';
-    return problem(start, start + key.length, `key "${key}" stands here twice`, 'remove one of the two');
+    const name = key.replace(/^(["'])(.*)\1$/, '$2');
+    return problem(start, start + key.length, `key "${name}" stands here twice`, 'remove one of the two');
   }
   if (error.code === 'MISSING_CHAR' && error.message.includes('quote')) {
     // The parser notices at the end of the file; the place of interest is the quote that opens.
