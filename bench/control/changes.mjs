@@ -81,6 +81,7 @@ export async function changes({ state, config, configFile, started, rounds }) {
     const reached = all.map((one) => one.reached);
     return {
       first: reached[0],
+      least: Math.min(...reached),
       median: middle(reached),
       p99: quantile(reached, 0.99),
       dataplane: middle(all.map((one) => one.dataplane)),
