@@ -95,7 +95,7 @@ test('ipvsadm lists what is there, drains by weight, and counts what went throug
   const listing = await succeeds('ipvsadm', '-Ln');
   expect(listing).toMatch(/^IP Virtual Server version 1\.2\.1 \(size=\d+\)\nProt LocalAddress:Port Scheduler Flags\n/);
   expect(listing).toMatch(new RegExp(`^TCP  ${vip}:80 wrr *$`, 'm'));
-  await succeeds('ipvsadm', '--millrace', '-e', '-t', `${vip}:80`, '-r', `${servers.rs1}:80`, '--fullnat', '-w', '0');
+  await succeeds('ipvsadm', '-e', '-t', `${vip}:80`, '-r', `${servers.rs1}:80`, '--fullnat', '-w', '0');
   expect(await byServer()).toEqual(['rs2']);
   const missing = await millrace('ipvsadm', '-D', '-t', '192.0.2.250:80');
   expect([missing.code, missing.stderr]).toEqual([255, 'No such service\n']);
