@@ -22,12 +22,7 @@ import type { NativeBinding } from './native-binding.js';
 export interface CreateOptions {
   /** Cancels the creation; fired later, it closes the load balancer. */
   readonly signal?: AbortSignal;
-  /** Reads a configuration that is given as a path or URL, at the start and in apply(); default: loadConfig. */
-  readonly resolve?: FileResolver;
 }
-
-/** From the path of a file to a checked configuration. Rejects with an error of the catalogue. */
-export type FileResolver = (file: string, options: { readonly signal?: AbortSignal }) => Promise<Config>;
 
 /** Where addon, facts and time come from. */
 export interface CreateEnvironment {
@@ -75,8 +70,6 @@ export async function createIn(
 ): Promise<LoadBalancer> {
   const { signal } = options;
   signal?.throwIfAborted();
-  const resolveConfig = (wanted: ConfigSource, within: AbortSignal | undefined): Promise<Config> =>
-    resolveSource(wanted, within, options.resolve ?? loadConfig);
   const config = await resolveConfig(source, signal);
   // On another system there is no addon to ask, and its absence is not the news.
   if (environment.platform !== 'linux') refuse(evaluateHost(environment.gather(environment.load), defaultNeeds));
@@ -114,11 +107,11 @@ function planFor(config: Config, running: NativeConfig | undefined, plan: (confi
   return plan(withWorkers(config, running.options.workers));
 }
 
-async function resolveSource(source: ConfigSource, signal: AbortSignal | undefined, resolve: FileResolver): Promise<Config> {
+async function resolveConfig(source: ConfigSource, signal: AbortSignal | undefined): Promise<Config> {
   if (isChecked(source)) return source;
   const options = signal === undefined ? {} : { signal };
-  if (source instanceof URL) return resolve(fileURLToPath(source), options);
-  if (typeof source === 'string') return resolve(source, options);
+  if (source instanceof URL) return loadConfig(fileURLToPath(source), options);
+  if (typeof source === 'string') return loadConfig(source, options);
   return validateConfig(source);
 }
 

@@ -5,7 +5,7 @@ export type { Config, ConfigInput, ServerConfig, ServiceConfig } from './config/
 export type { ConfigChanges } from './control/diff.js';
 export type { ServerInput, ServerRef, ServiceInput } from './control/edit.js';
 export { type CounterSet, type ServerStats, type ServiceStats, type Stats, unaccountedPackets } from './control/stats.js';
-export { type CreateOptions, createLoadBalancer, type FileResolver } from './create-load-balancer.js';
+export { type CreateOptions, createLoadBalancer } from './create-load-balancer.js';
 export {
   type ConfigProblem,
   ConfigurationError,

@@ -3,7 +3,8 @@
 // 500, and its text does not leave the process.
 // Thread: any; pure.
 import type { Static } from 'typebox';
-import { type Finding, formatPath } from '../config/finding.js';
+import type { Finding } from '../config/finding.js';
+import { problemsOf } from '../config/validate.js';
 import { ConfigurationError, createError, type ErrorCode, type ErrorKind, MillraceError } from '../errors.js';
 import type { ErrorBody } from './contract.js';
 
@@ -78,16 +79,7 @@ function plain(message: string): string {
 
 /** For a request whose query or body breaks its schema. */
 export function requestInvalid(what: string, findings: readonly Finding[]): ConfigurationError {
-  const problems = findings.map(({ path, reason, remedy }) => ({
-    file: '',
-    line: 0,
-    column: 0,
-    path: formatPath(path),
-    reason,
-    remedy,
-    source: '',
-    length: 0,
-  }));
+  const problems = problemsOf(findings);
   const first = problems[0];
   const place = first === undefined || first.path === '' ? '' : `${first.path}: `;
   const more = problems.length > 1 ? ` (and ${problems.length - 1} more)` : '';

@@ -3,7 +3,7 @@
 // Guarantees: finds everything in one pass; never throws on any value; the value passed in is not changed.
 // Thread: any. The compiled validator is made once per thread, on first use.
 import { Ajv, type ValidateFunction } from 'ajv';
-import { ConfigurationError } from '../errors.js';
+import { type ConfigProblem, ConfigurationError } from '../errors.js';
 import { parseAddress, parseMac, parsePortRange, parsePrefix } from './address.js';
 import { explain, type SchemaNode } from './explain.js';
 import { type Finding, formatPath } from './finding.js';
@@ -124,7 +124,13 @@ export function checkObject(value: unknown): CheckResult {
 
 /** The error for findings that stand in no text. */
 export function findingsError(findings: readonly Finding[]): ConfigurationError {
-  const problems = findings.map(({ path, reason, remedy }) => ({
+  const problems = problemsOf(findings);
+  return new ConfigurationError('MILLRACE_E_CONFIG_INVALID', formatProblems(problems), problems);
+}
+
+/** Findings that stand in no text, as problems. */
+export function problemsOf(findings: readonly Finding[]): ConfigProblem[] {
+  return findings.map(({ path, reason, remedy }) => ({
     file: '',
     line: 0,
     column: 0,
@@ -134,5 +140,4 @@ export function findingsError(findings: readonly Finding[]): ConfigurationError 
     source: '',
     length: 0,
   }));
-  return new ConfigurationError('MILLRACE_E_CONFIG_INVALID', formatProblems(problems), problems);
 }

@@ -1,7 +1,7 @@
 // A record as an object for pino: names in place of slots, text in place of numbers.
 // Guarantees: pure; a slot, an event or a reason that is not known is written as its number, never passed over.
 // Thread: the log thread.
-import { isIPv6 } from 'node:net';
+import { endpoint } from '../control/endpoint.js';
 import type { NativeLogInfo } from '../native-binding.js';
 import { type LogRecord, NO_SLOT } from './record.js';
 
@@ -61,8 +61,8 @@ export function formatRecord(record: LogRecord, names: Names, vocabulary: Vocabu
   if (record.server !== NO_SLOT) fields['server'] = names.servers.get(record.server) ?? `slot ${record.server}`;
   if (record.protocol !== 0) {
     fields['protocol'] = PROTOCOLS[record.protocol] ?? String(record.protocol);
-    fields['client'] = endpoint(record.client, record.clientPort);
-    fields['destination'] = endpoint(record.destination, record.destinationPort);
+    fields['client'] = endpointOf(record.client, record.clientPort);
+    fields['destination'] = endpointOf(record.destination, record.destinationPort);
   }
   const reason = vocabulary.reasons[record.reason];
   if (reason !== undefined) fields['reason'] = reason;
@@ -80,8 +80,7 @@ function valueNamed(record: LogRecord, name: string, { interfaces }: Vocabulary)
   return name === 'interface' ? (interfaces[number] ?? number) : number;
 }
 
-/** As in a URL; without a port where the protocol has none. */
-export function endpoint(address: string, port: number): string {
-  if (port === 0) return address;
-  return isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`;
+/** Without a port where the protocol has none. */
+export function endpointOf(address: string, port: number): string {
+  return port === 0 ? address : endpoint(address, port);
 }

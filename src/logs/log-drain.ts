@@ -8,7 +8,7 @@ import type { LogsConfig } from '../config/schema-logs.js';
 import type { LogSource } from '../control/log-source.js';
 import { createError, fromNativeError } from '../errors.js';
 import type { NativeSlotMap } from '../native-binding.js';
-import { endpoint } from './format.js';
+import { endpointOf } from './format.js';
 import type { FromThread, NamedService, Start, ThreadStats, ToThread } from './messages.js';
 
 export interface LogStats {
@@ -194,7 +194,7 @@ export class LogDrain {
 }
 
 function named({ name, slot, servers }: NativeSlotMap['services'][number]): NamedService {
-  return { slot, name, servers: servers.map((server) => ({ slot: server.slot, text: endpoint(server.address, server.port) })) };
+  return { slot, name, servers: servers.map((server) => ({ slot: server.slot, text: endpointOf(server.address, server.port) })) };
 }
 
 function toStats({ records, droppedInRings, suppressed, sink }: ThreadStats): LogStats {

@@ -1,8 +1,10 @@
 // One moment of the load balancer, arranged as metrics need it: per service and real server, from statistics, configuration and health.
 // Guarantees: stops nothing; every real server of a service appears once, by "ADDRESS:PORT"; one that is out keeps its totals.
 // Thread: main.
+
 import type { Config, ServerConfig, ServiceConfig } from '../config/schema.js';
 import { serverKey } from '../control/availability.js';
+import { endpoint } from '../control/endpoint.js';
 import type { ServerStats, Stats } from '../control/stats.js';
 import type { HealthStatus } from '../health/monitor.js';
 import { RunningTotals } from './running-totals.js';
@@ -64,11 +66,6 @@ export interface Moment {
   readonly config: Config;
   readonly presented: readonly ServiceConfig[];
   readonly health: Pick<HealthStatus, 'services' | 'servers'>;
-}
-
-/** "192.0.2.1:80", "[2001:db8::1]:80", of addresses in canonical text. */
-function endpoint(address: string, port: number): string {
-  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
 function grouped<T>(items: readonly T[], key: (item: T) => string): ReadonlyMap<string, readonly T[]> {

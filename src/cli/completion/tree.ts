@@ -48,12 +48,12 @@ function nodesOf(command: Command, path: readonly string[]): CompletionNode[] {
 
 function toOption(option: Option): CompletionOption {
   const flags = [option.short, option.long].filter((flag) => flag !== undefined && flag !== null);
-  const placeholder = /[<[]([\w-]+)/.exec(option.flags)?.[1];
+  const argument = /[<[]([\w-]+)/.exec(option.flags)?.[1];
   return {
     flags,
     description: option.description,
     optionalValue: option.optional,
-    ...(placeholder === undefined ? {} : { value: kindOf(placeholder, option.argChoices) }),
+    ...(argument === undefined ? {} : { value: kindOf(argument, option.argChoices) }),
   };
 }
 

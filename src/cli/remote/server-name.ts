@@ -3,6 +3,7 @@
 // Thread: main.
 import type { ApiClient } from '../../client/client.js';
 import { parseAddress } from '../../config/address.js';
+import { endpoint } from '../../control/endpoint.js';
 import { createError } from '../../errors.js';
 
 /** Address and, if written, port; undefined for anything else. */
@@ -23,7 +24,7 @@ export async function resolveServer(client: ApiClient, service: string | undefin
     });
   }
   const { address, port } = parsed;
-  if (port !== undefined) return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+  if (port !== undefined) return endpoint(address, port);
   const services =
     service === undefined ? await client.call('services') : [await client.call('service', { params: { service } })];
   const servers = services.flatMap((each) => each.servers);

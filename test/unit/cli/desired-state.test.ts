@@ -2,7 +2,7 @@
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { runCli } from '../../../src/cli/program.js';
 import { effectiveConfig } from '../../../src/config/effective.js';
@@ -12,28 +12,16 @@ import type { Operation } from '../../../src/state/desired.js';
 import { overlayStore } from '../../../src/state/effective.js';
 import { applyOperations } from '../../../src/state/operations.js';
 import { EMPTY_OVERLAY } from '../../../src/state/overlay.js';
+import { catchOutput } from './support/output.js';
 
 let directory: string;
-let out = '';
-let err = '';
+const caught = catchOutput();
 
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'millrace-cli-'));
-  out = '';
-  err = '';
-  vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
-    out += String(text);
-    return true;
-  });
-  vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
-    err += String(text);
-    return true;
-  });
 });
 
 afterEach(() => {
-  vi.restoreAllMocks();
-  process.exitCode = undefined;
   rmSync(directory, { recursive: true });
 });
 
@@ -79,17 +67,17 @@ test('config --effective: what is not the file says where it comes from, and the
     { op: 'drain', service: 'ntp' },
   );
   expect(await runCli(['config', '--effective', file, '--state', state])).toBe(0);
-  expect(err).toBe('');
-  const lines = out.split('\n').map((line) => line.trim());
+  expect(caught.err).toBe('');
+  const lines = caught.out.split('\n').map((line) => line.trim());
   expect(lines[0]).toMatch(/^# version [0-9a-f]{16}$/);
   expect(lines).toContain('# service "dns" of the file is deleted through the API');
   expect(lines).toContain('# server 192.0.2.3:80 of service "web" of the file is deleted through the API');
   expect(lines).toContain('weight: 0 # drained through the API; otherwise 2');
   expect(lines).toContain('weight: 7 # set through the API; the file has 1');
-  expect(out).toMatch(/# added through the API\n +(- )?address: 192\.0\.2\.9/);
-  expect(out).toMatch(/# added through the API\n +(- )?name: new/);
-  expect(out).toMatch(/# set through the API\nechoReplies: false/);
-  const again = validateConfig(parse(out));
+  expect(caught.out).toMatch(/# added through the API\n +(- )?address: 192\.0\.2\.9/);
+  expect(caught.out).toMatch(/# added through the API\n +(- )?name: new/);
+  expect(caught.out).toMatch(/# set through the API\nechoReplies: false/);
+  const again = validateConfig(parse(caught.out));
   expect(again.services.map(({ name }) => name)).toEqual(['web', 'ntp', 'new']);
   expect(effectiveConfig(again)).toEqual(again);
   // Nothing was written, also not by the way.
@@ -99,24 +87,26 @@ test('config --effective: what is not the file says where it comes from, and the
 test('config --effective: without a state it is what check --effective prints, under its version', async () => {
   const file = written('millrace.yaml', base);
   expect(await runCli(['config', '--effective', file])).toBe(0);
-  const text = out;
-  out = '';
+  const text = caught.out;
+  caught.out = '';
   expect(await runCli(['check', '--effective', file])).toBe(0);
-  expect(parse(text)).toEqual(parse(out));
+  expect(parse(text)).toEqual(parse(caught.out));
 });
 
 test('config --effective: what waits is said', async () => {
   const state = await stateOf({ op: 'drain', service: 'dns', server: '192.0.2.4' });
   const file = written('millrace.yaml', { ...base, services: [] });
   expect(await runCli(['config', '--effective', file, '--state', state])).toBe(0);
-  expect(out).toContain('# the drain of server 192.0.2.4:53 of service "dns" waits: there is no service "dns" at the moment\n');
+  expect(caught.out).toContain(
+    '# the drain of server 192.0.2.4:53 of service "dns" waits: there is no service "dns" at the moment\n',
+  );
 });
 
 test('config --effective --json has version, configuration, origins and remarks', async () => {
   const file = written('millrace.yaml', base);
   const state = await stateOf({ op: 'set-weight', service: 'web', server: '192.0.2.1', weight: 7 });
   expect(await runCli(['config', '--effective', file, '--state', state, '--json'])).toBe(0);
-  expect(JSON.parse(out)).toMatchObject({
+  expect(JSON.parse(caught.out)).toMatchObject({
     version: expect.stringMatching(/^[0-9a-f]{16}$/),
     config: { services: [{ name: 'web', servers: [{ weight: 7 }, {}, {}] }, {}, {}] },
     origins: { 'services.web.servers.192.0.2.1:80.weight': 'api' },
@@ -129,16 +119,16 @@ test('config: a broken state, a directory that is not there and a missing --effe
   const state = join(directory, 'state.json');
   writeFileSync(state, '{"torn');
   expect(await runCli(['config', '--effective', file, '--state', state])).toBe(1);
-  expect(err).toContain(`${state} cannot be used: it is torn`);
-  expect(err).toContain('MILLRACE_E_STATE_INVALID');
+  expect(caught.err).toContain(`${state} cannot be used: it is torn`);
+  expect(caught.err).toContain('MILLRACE_E_STATE_INVALID');
   expect(await runCli(['config', '--effective', file, '--state', join(directory, 'none', 'x.json')])).toBe(4);
   expect(await runCli(['config', file])).toBe(2);
 });
 
 async function diff(now: ConfigInput, before: ConfigInput = base): Promise<string[]> {
-  out = '';
+  caught.out = '';
   expect(await runCli(['check', written('new.yaml', now), '--diff', written('old.yaml', before)])).toBe(0);
-  return out.split('\n').slice(0, -1);
+  return caught.out.split('\n').slice(0, -1);
 }
 
 function withWeb(change: (web: ConfigInput['services'][number]) => ConfigInput['services'][number]): ConfigInput {
@@ -215,11 +205,11 @@ test('check --diff --json has the same as values; a wrong old file is explained 
     written('old.yaml', base),
   ];
   expect(await runCli(['check', now, '--diff', before, '--json'])).toBe(0);
-  expect(JSON.parse(out)).toMatchObject({
+  expect(JSON.parse(caught.out)).toMatchObject({
     ok: true,
     difference: { servicesChanged: [{ name: 'web', keys: [{ path: 'scheduler', from: 'wrr', to: 'rr' }] }], needsRestart: [] },
   });
   expect(await runCli(['check', now, '--diff', written('wrong.yaml', { ...base, localPorts: '9-1' })])).toBe(1);
-  expect(err).toContain('wrong.yaml:1:');
+  expect(caught.err).toContain('wrong.yaml:1:');
   expect(await runCli(['check', now, '--diff', before, '--effective'])).toBe(2);
 });

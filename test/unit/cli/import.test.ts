@@ -2,30 +2,18 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { runCli } from '../../../src/cli/program.js';
+import { catchOutput } from './support/output.js';
 
 let folder = '';
-let out = '';
-let err = '';
+const caught = catchOutput();
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'millrace-import-'));
-  out = '';
-  err = '';
-  vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
-    out += String(text);
-    return true;
-  });
-  vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
-    err += String(text);
-    return true;
-  });
 });
 
 afterEach(() => {
-  vi.restoreAllMocks();
-  process.exitCode = undefined;
   rmSync(folder, { recursive: true });
 });
 
@@ -43,8 +31,8 @@ test('the configuration is written and passes check; the rest is a keepalived.co
   const conf = write('keepalived.conf', vrrp + service);
   const [yaml, rest] = [join(folder, 'millrace.yaml'), join(folder, 'rest.conf')];
   expect(await runCli(['import', conf, '--interface', 'eth0', 'eth1', '--out', yaml, '--remainder', rest, '--strict'])).toBe(0);
-  expect(out).toBe('');
-  expect(err).toBe('1 service; 0 reports, 0 notes\n');
+  expect(caught.out).toBe('');
+  expect(caught.err).toBe('1 service; 0 reports, 0 notes\n');
   expect(readFileSync(yaml, 'utf8')).toContain(`  # ${conf}:8: virtual_server 192.0.2.1 80\n  - name: tcp-192.0.2.1-80\n`);
   expect(readFileSync(rest, 'utf8')).toContain('vrrp_instance VI_1');
   expect(readFileSync(rest, 'utf8')).not.toContain('virtual_server');
@@ -54,8 +42,8 @@ test('the configuration is written and passes check; the rest is a keepalived.co
 test('what has no counterpart is shown like an error of a compiler; only --strict makes it one', async () => {
   const conf = write('keepalived.conf', service.replace('protocol TCP', 'protocol TCP\n  smtp_alert'));
   expect(await runCli(['import', conf, '--interface', 'eth0'])).toBe(0);
-  expect(out).toContain('name: tcp-192.0.2.1-80');
-  expect(err).toContain(
+  expect(caught.out).toContain('name: tcp-192.0.2.1-80');
+  expect(caught.err).toContain(
     `unsupported ${conf}:5:3: smtp_alert has no counterpart: no mail is sent\n    5 |   smtp_alert\n      |   ^^^^^^^^^^\n      = `,
   );
   expect(await runCli(['import', conf, '--interface', 'eth0', '--strict'])).toBe(1);
@@ -64,21 +52,21 @@ test('what has no counterpart is shown like an error of a compiler; only --stric
 test('without an interface nothing is written, and VRRP’s is named', async () => {
   const conf = write('keepalived.conf', vrrp + service);
   expect(await runCli(['import', conf])).toBe(1);
-  expect(out).toBe('');
-  expect(err).toContain('give --interface NAME, or --base FILE (VRRP uses eth7)');
+  expect(caught.out).toBe('');
+  expect(caught.err).toContain('give --interface NAME, or --base FILE (VRRP uses eth7)');
 });
 
 test('files that cannot be read or written', async () => {
   const conf = write('keepalived.conf', service);
   expect(await runCli(['import', join(folder, 'none.conf'), '--interface', 'eth0'])).toBe(1);
-  expect(err).toContain('none.conf cannot be read: ENOENT');
+  expect(caught.err).toContain('none.conf cannot be read: ENOENT');
   expect(await runCli(['import', conf, '--interface', 'eth0', '--out', join(folder, 'no', 'where')])).toBe(1);
-  expect(err).toContain('cannot be written: ENOENT');
+  expect(caught.err).toContain('cannot be written: ENOENT');
 });
 
 test('run takes one file, and what belongs to keepalived.conf only with one', async () => {
   expect(await runCli(['run'])).toBe(2);
   expect(await runCli(['run', '-c', 'a', '--run-as', 'b'])).toBe(2);
   expect(await runCli(['run', '-c', 'a', '--interface', 'eth0'])).toBe(2);
-  expect(err).toContain('belong to --run-as');
+  expect(caught.err).toContain('belong to --run-as');
 });

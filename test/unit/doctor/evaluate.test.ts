@@ -118,7 +118,7 @@ test.each<[string, string, Partial<HostFacts>, Finding['status'], RegExp]>([
     /not in this kernel/,
   ],
   ['AF_XDP refused', 'kernel.xdp-sockets', { probe: { xdp: '', afXdp: 'EPERM', bpfLink: '' } }, 'problem', /EPERM/],
-  ['AF_XDP that works although the configuration is unknown', 'kernel.xdp-sockets', { kernelConfig: null }, 'ok', /work/],
+  ['AF_XDP that works although the configuration is unknown', 'kernel.xdp-sockets', { kernelConfig: null }, 'ok', /works?/],
   ['a kernel that nothing is known of', 'kernel.xdp-sockets', { kernelConfig: null, probe: null }, 'warning', /not known/],
   ['BPF that answers with an odd error', 'kernel.bpf', { probe: { xdp: 'EINVAL', afXdp: '', bpfLink: '' } }, 'problem', /EINVAL/],
   ['no bpf_link', 'kernel.bpf-link', { probe: { xdp: '', afXdp: '', bpfLink: 'EINVAL' } }, 'problem', /EINVAL/],

@@ -1,7 +1,7 @@
 // Records: what their bytes mean, and that no bytes at all do harm.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type Clocks, endpoint, formatRecord, timeOf, type Vocabulary } from '../../../src/logs/format.js';
+import { type Clocks, endpointOf, formatRecord, timeOf, type Vocabulary } from '../../../src/logs/format.js';
 import { decodeRecord, type LogRecord, NO_SLOT, RECORD_BYTES } from '../../../src/logs/record.js';
 import { recordBytes } from './support/records.js';
 
@@ -127,8 +127,8 @@ describe('a line', () => {
   });
 
   test('writes endpoints as URLs do', () => {
-    expect(endpoint('198.51.100.7', 80)).toBe('198.51.100.7:80');
-    expect(endpoint('2001:db8::1', 80)).toBe('[2001:db8::1]:80');
-    expect(endpoint('2001:db8::1', 0)).toBe('2001:db8::1');
+    expect(endpointOf('198.51.100.7', 80)).toBe('198.51.100.7:80');
+    expect(endpointOf('2001:db8::1', 80)).toBe('[2001:db8::1]:80');
+    expect(endpointOf('2001:db8::1', 0)).toBe('2001:db8::1');
   });
 });
